@@ -1,0 +1,35 @@
+# make book   the environment, then every notebook executed and the HTML book built
+# make lab    JupyterLab on the labs
+# make test   everything that must hold: style, types, tests, notebooks, the book, the book in a browser
+SHELL := /bin/bash
+BIN := .venv/bin
+export PYTHON
+
+.DEFAULT_GOAL := book
+.PHONY: book lab test env check page release clean
+
+env:
+	@tools/env.sh
+
+book: env
+	@tools/book.sh
+
+# One page quickly: make page P=book/basics/uniform
+page: env
+	@tools/page.sh "$(P)"
+
+lab: env
+	@$(BIN)/jupyter lab --notebook-dir=labs/release
+
+test:
+	@tools/test.sh
+
+check: env
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# The students' version of the labs, made from labs/source.
+release: env
+	@$(BIN)/python tools/release.py
+
+clean:
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
