@@ -1,0 +1,315 @@
+"""Quantizing a network: which quantizer goes where.
+
+PyTorch has the mechanism already. A weight's quantizer is a *parametrization* of `weight`, so gradients, state dicts and
+removal are PyTorch's business; an activation's quantizer is a small module called by a pre-hook on the layer's input.
+There is no second zoo of QuantConv2d, QuantLinear, ...
+
+    h_i = layer_i( Q_a(a_i); Q_w(W_i) )
+
+Source: Gholami et al. 2021, sections III A and IV A (simulated quantization, figure 6).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from qlab.quantizer import Params, QuantizedTensor, Quantizer
+
+__all__ = [
+    "ActivationQuantizer",
+    "LayerReport",
+    "Recipe",
+    "WeightQuantizer",
+    "format_report",
+    "network_bytes",
+    "quantizable_layers",
+    "quantize",
+    "report",
+    "sqnr_db",
+]
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which quantizer goes where.
+
+    Parameters
+    ----------
+    weight : Quantizer or None
+        For the weights of every layer; None leaves them in floating point.
+    activation : Quantizer or None
+        For the input of every layer; None leaves them in floating point.
+    dynamic : bool
+        True: the range of activations is measured anew on every batch. False: it is calibrated once and fixed.
+    layers : mapping of pattern to Recipe or None
+        Exceptions by module name, shell-style (``{"fc": None, "features.0*": Recipe(...)}``); the first match wins,
+        None keeps the layer in floating point.
+
+    Survey-map rows: Q1, Q6.
+    """
+
+    weight: Quantizer | None = None
+    activation: Quantizer | None = None
+    dynamic: bool = False
+    layers: Mapping[str, Recipe | None] = field(default_factory=dict)
+
+    def for_layer(self, name: str) -> Recipe | None:
+        """Return what the layer `name` gets."""
+        for pattern, recipe in self.layers.items():
+            if fnmatchcase(name, pattern):
+                return recipe
+        return self
+
+
+class WeightQuantizer(nn.Module):
+    """The parametrization W ↦ Q_w(W): fake quantization of a weight.
+
+    Parameters
+    ----------
+    quantizer : Quantizer
+    params : Params, optional
+        Fixed S and Z; by default they follow the weight, as in quantization-aware training.
+
+    Survey-map rows: Q1, T1.
+    """
+
+    def __init__(self, quantizer: Quantizer, params: Params | None = None) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+        self.register_buffer("scale", None if params is None else params.scale)
+        self.register_buffer("zero_point", None if params is None else params.zero_point)
+
+    @property
+    def params(self) -> Params | None:
+        """S and Z if they are fixed."""
+        return None if self.scale is None else Params(self.scale, self.zero_point)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the fake-quantized weight."""
+        return self.quantizer.fake(weight, self.params)
+
+
+class ActivationQuantizer(nn.Module):
+    """a ↦ Q_a(a) for a layer's input: static once S and Z are set, dynamic while they are None.
+
+    Survey-map row: Q6.
+    """
+
+    def __init__(self, quantizer: Quantizer, params: Params | None = None) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+        self.register_buffer("scale", None if params is None else params.scale)
+        self.register_buffer("zero_point", None if params is None else params.zero_point)
+
+    @property
+    def params(self) -> Params | None:
+        """S and Z if they are fixed."""
+        return None if self.scale is None else Params(self.scale, self.zero_point)
+
+    def forward(self, a: Tensor) -> Tensor:
+        """Return the fake-quantized activation."""
+        return self.quantizer.fake(a, self.params)
+
+
+def _quantize_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (module.activation_quantizer(args[0]), *args[1:])
+
+
+def quantizable_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the linear and convolutional layers of `model` by name, in order.
+
+    Survey-map row: Q1.
+    """
+    return {name: module for name, module in model.named_modules() if isinstance(module, LAYERS)}
+
+
+def quantize(model: nn.Module, recipe: Recipe, batches: Iterable[Tensor] | None = None) -> nn.Module:
+    """Return a copy of `model` that computes with fake-quantized weights and activations.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Left as it is.
+    recipe : Recipe
+    batches : iterable of Tensor, optional
+        Inputs for calibrating static activation ranges, one batch at a time (memory does not grow with their number).
+
+    Returns
+    -------
+    nn.Module
+        In the same train/eval mode. Weights are `torch.nn.utils.parametrize` parametrizations with fixed S and Z; remove
+        them with ``parametrize.remove_parametrizations(layer, "weight")``.
+
+    Raises
+    ------
+    ValueError
+        If the recipe has static activations but there are no batches, or the model has no layer to quantize, or a
+        pattern of the recipe matches none.
+
+    References
+    ----------
+    Gholami et al. 2021, sections III D and IV A.
+
+    Survey-map rows: Q1, Q6, A1.
+    """
+    model = copy.deepcopy(model)
+    layers = quantizable_layers(model)
+    if not layers:
+        raise ValueError(f"model must have a linear or convolutional layer, got {type(model).__name__} with none")
+    for pattern in recipe.layers:
+        if not any(fnmatchcase(name, pattern) for name in layers):
+            raise ValueError(f"layers: pattern {pattern!r} matches no layer; the layers are {', '.join(layers)}")
+    plan = {name: r for name in layers if (r := recipe.for_layer(name)) is not None}
+    static = {name: r.activation for name, r in plan.items() if r.activation is not None and not r.dynamic}
+    ranges = _calibrate(model, {n: layers[n] for n in static}, static, batches) if static else {}
+    for name, r in plan.items():
+        layer = layers[name]
+        if r.weight is not None:
+            params = r.weight.calibrate(layer.weight)
+            parametrize.register_parametrization(layer, "weight", WeightQuantizer(r.weight, params))
+        if r.activation is not None:
+            layer.activation_quantizer = ActivationQuantizer(r.activation, ranges.get(name))
+            layer.register_forward_pre_hook(_quantize_input)
+    return model
+
+
+def _calibrate(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    quantizers: Mapping[str, Quantizer],
+    batches: Iterable[Tensor] | None,
+) -> dict[str, Params]:
+    """Stream `batches` through the floating-point model and return S and Z of every layer's input."""
+    states: dict[str, Any] = dict.fromkeys(layers)
+
+    def watch(name: str) -> Any:
+        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            states[name] = quantizers[name].observe(states[name], args[0])
+
+        return hook
+
+    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
+    training = model.training
+    try:
+        model.eval()
+        with torch.no_grad():
+            for batch in batches or ():
+                model(batch)
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    unseen = [name for name, state in states.items() if state is None]
+    if unseen:
+        raise ValueError(
+            "batches must reach every layer with a static activation quantizer; nothing came to "
+            f"{', '.join(unseen)}. Give calibration batches, or choose dynamic=True"
+        )
+    return {name: quantizers[name].params(state) for name, state in states.items()}
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One line of `report`: what quantization did to one layer.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int
+        Of the weight.
+    bits : float
+        Bits per weight, scales included.
+    nbytes : int
+        Bytes of the weight as stored.
+    sqnr : float
+        Signal to quantization noise of the weight, in dB.
+
+    Survey-map rows: H12, Q7.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    bits: float
+    nbytes: int
+    sqnr: float
+
+
+def sqnr_db(signal: Tensor, quantized: Tensor) -> float:
+    """Return the signal to quantization noise ratio 10·log10(Σr² / Σ(r − r̃)²), in dB; inf where they are equal.
+
+    Examples
+    --------
+    >>> round(sqnr_db(torch.tensor([1.0, 1.0]), torch.tensor([0.9, 1.1])), 1)
+    20.0
+
+    Survey-map row: H4.
+    """
+    noise = (signal.double() - quantized.double()).square().sum()
+    return float(10 * torch.log10(signal.double().square().sum() / noise))
+
+
+def stored_weight(layer: nn.Module) -> QuantizedTensor | None:
+    """Return the integer form of a quantized layer's weight, or None if it is in floating point."""
+    if not parametrize.is_parametrized(layer, "weight"):
+        return None
+    chain = layer.parametrizations.weight  # type: ignore[union-attr]
+    last = chain[-1]  # type: ignore[index]
+    return last.quantizer(chain.original.detach(), last.params) if isinstance(last, WeightQuantizer) else None  # type: ignore[union-attr]
+
+
+def report(model: nn.Module) -> list[LayerReport]:
+    """Return a line per layer: name, shape, bits per weight, bytes, and the weight's SQNR.
+
+    Survey-map rows: H12, Q7.
+    """
+    lines = []
+    for name, layer in quantizable_layers(model).items():
+        stored = stored_weight(layer)
+        if stored is None:
+            w = layer.weight
+            width = 8 * w.element_size()
+            lines.append(LayerReport(name, tuple(w.shape), width, w.numel() * w.element_size(), float("inf")))
+        else:
+            original = layer.parametrizations.weight.original  # type: ignore[union-attr]
+            sqnr = sqnr_db(original.detach(), stored.dequantize())  # type: ignore[union-attr]
+            lines.append(LayerReport(name, tuple(stored.shape), stored.bits_per_value, stored.nbytes, sqnr))
+    return lines
+
+
+def format_report(lines: list[LayerReport]) -> str:
+    """Return the report as a table of text.
+
+    Survey-map row: H12.
+    """
+    wide = max(len(line.name) for line in lines)
+    head = f"{'layer':<{wide}}  {'weight shape':<18} {'bits':>6} {'bytes':>9} {'SQNR/dB':>8}"
+    body = [f"{x.name:<{wide}}  {x.shape!s:<18} {x.bits:>6.2f} {x.nbytes:>9,} {x.sqnr:>8.1f}" for x in lines]
+    return "\n".join([head, *body])
+
+
+def network_bytes(model: nn.Module) -> int:
+    """Return the bytes of all parameters and statistics as stored: quantized weights packed, the rest as they are.
+
+    Survey-map row: B1.
+    """
+    layers = quantizable_layers(model)
+    weights = sum(line.nbytes for line in report(model)) if layers else 0
+    counted = set()
+    for layer in layers.values():
+        w = layer.parametrizations.weight.original if parametrize.is_parametrized(layer) else layer.weight  # type: ignore[union-attr]
+        counted.add(id(w))
+    rest = [p for p in model.parameters() if id(p) not in counted]
+    statistics = [
+        b for name, b in model.named_buffers() if b.is_floating_point() and not name.endswith((".scale", ".zero_point"))
+    ]
+    return weights + sum(t.numel() * t.element_size() for t in (*rest, *statistics))
