@@ -220,7 +220,8 @@ class MSE(Calibration):
     """The range that minimizes Σ (r − r̃)², found by search (OMSE).
 
     Both ends shrink together first, over `candidates` equally spaced fractions of the full range; then, for grids with
-    a zero point, each end is searched alone with the other held. Clipping costs the few, the finer step serves the rest.
+    a zero point, each end is searched alone with the other held. Clipping costs a few values, the finer step serves all
+    others.
 
     Parameters
     ----------

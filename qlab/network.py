@@ -1,8 +1,8 @@
 """Quantizing a network: which quantizer goes where.
 
-PyTorch has the mechanism already. A weight's quantizer is a *parametrization* of `weight`, so gradients, state dicts and
-removal are PyTorch's business; an activation's quantizer is a small module called by a pre-hook on the layer's input.
-There is no second zoo of QuantConv2d, QuantLinear, ...
+PyTorch has the mechanism already. A weight's quantizer is a *parametrization* of `weight`, so gradients, state dicts
+and removal are PyTorch's business; an activation's quantizer is a small module called by a pre-hook on the layer's
+input. There is no second zoo of QuantConv2d, QuantLinear, ...
 
     h_i = layer_i( Q_a(a_i); Q_w(W_i) )
 
@@ -83,6 +83,9 @@ class WeightQuantizer(nn.Module):
     Survey-map rows: Q1, T1.
     """
 
+    scale: Tensor | None
+    zero_point: Tensor | None
+
     def __init__(self, quantizer: Quantizer, params: Params | None = None) -> None:
         super().__init__()
         self.quantizer = quantizer
@@ -92,7 +95,7 @@ class WeightQuantizer(nn.Module):
     @property
     def params(self) -> Params | None:
         """S and Z if they are fixed."""
-        return None if self.scale is None else Params(self.scale, self.zero_point)
+        return None if self.scale is None or self.zero_point is None else Params(self.scale, self.zero_point)
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the fake-quantized weight."""
@@ -105,6 +108,9 @@ class ActivationQuantizer(nn.Module):
     Survey-map row: Q6.
     """
 
+    scale: Tensor | None
+    zero_point: Tensor | None
+
     def __init__(self, quantizer: Quantizer, params: Params | None = None) -> None:
         super().__init__()
         self.quantizer = quantizer
@@ -114,18 +120,18 @@ class ActivationQuantizer(nn.Module):
     @property
     def params(self) -> Params | None:
         """S and Z if they are fixed."""
-        return None if self.scale is None else Params(self.scale, self.zero_point)
+        return None if self.scale is None or self.zero_point is None else Params(self.scale, self.zero_point)
 
     def forward(self, a: Tensor) -> Tensor:
         """Return the fake-quantized activation."""
         return self.quantizer.fake(a, self.params)
 
 
-def _quantize_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+def _quantize_input(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return (module.activation_quantizer(args[0]), *args[1:])
 
 
-def quantizable_layers(model: nn.Module) -> dict[str, nn.Module]:
+def quantizable_layers(model: nn.Module) -> dict[str, Any]:
     """Return the linear and convolutional layers of `model` by name, in order.
 
     Survey-map row: Q1.
@@ -147,8 +153,8 @@ def quantize(model: nn.Module, recipe: Recipe, batches: Iterable[Tensor] | None 
     Returns
     -------
     nn.Module
-        In the same train/eval mode. Weights are `torch.nn.utils.parametrize` parametrizations with fixed S and Z; remove
-        them with ``parametrize.remove_parametrizations(layer, "weight")``.
+        In the same train/eval mode. Weights are `torch.nn.utils.parametrize` parametrizations with fixed S and Z;
+        remove them with ``parametrize.remove_parametrizations(layer, "weight")``.
 
     Raises
     ------
@@ -254,17 +260,18 @@ def sqnr_db(signal: Tensor, quantized: Tensor) -> float:
 
     Survey-map row: H4.
     """
+    signal, quantized = signal.detach(), quantized.detach()
     noise = (signal.double() - quantized.double()).square().sum()
     return float(10 * torch.log10(signal.double().square().sum() / noise))
 
 
-def stored_weight(layer: nn.Module) -> QuantizedTensor | None:
+def stored_weight(layer: Any) -> QuantizedTensor | None:
     """Return the integer form of a quantized layer's weight, or None if it is in floating point."""
     if not parametrize.is_parametrized(layer, "weight"):
         return None
-    chain = layer.parametrizations.weight  # type: ignore[union-attr]
-    last = chain[-1]  # type: ignore[index]
-    return last.quantizer(chain.original.detach(), last.params) if isinstance(last, WeightQuantizer) else None  # type: ignore[union-attr]
+    chain = layer.parametrizations.weight
+    last = chain[-1]
+    return last.quantizer(chain.original.detach(), last.params) if isinstance(last, WeightQuantizer) else None
 
 
 def report(model: nn.Module) -> list[LayerReport]:
@@ -280,8 +287,8 @@ def report(model: nn.Module) -> list[LayerReport]:
             width = 8 * w.element_size()
             lines.append(LayerReport(name, tuple(w.shape), width, w.numel() * w.element_size(), float("inf")))
         else:
-            original = layer.parametrizations.weight.original  # type: ignore[union-attr]
-            sqnr = sqnr_db(original.detach(), stored.dequantize())  # type: ignore[union-attr]
+            original = layer.parametrizations.weight.original
+            sqnr = sqnr_db(original.detach(), stored.dequantize())
             lines.append(LayerReport(name, tuple(stored.shape), stored.bits_per_value, stored.nbytes, sqnr))
     return lines
 
@@ -306,7 +313,7 @@ def network_bytes(model: nn.Module) -> int:
     weights = sum(line.nbytes for line in report(model)) if layers else 0
     counted = set()
     for layer in layers.values():
-        w = layer.parametrizations.weight.original if parametrize.is_parametrized(layer) else layer.weight  # type: ignore[union-attr]
+        w = layer.parametrizations.weight.original if parametrize.is_parametrized(layer) else layer.weight
         counted.add(id(w))
     rest = [p for p in model.parameters() if id(p) not in counted]
     statistics = [

@@ -9,6 +9,7 @@ Sources: Jacob et al. 2018, section 3.2 and equation 14; Gholami et al. 2021, se
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -44,7 +45,7 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     for node in graph.nodes:
         if node.op != "call_module" or not isinstance(modules[node.target], (nn.BatchNorm1d, nn.BatchNorm2d)):
             continue
-        source = node.args[0]
+        source: Any = node.args[0]
         layer = modules.get(source.target) if source.op == "call_module" else None
         if not isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)) or len(source.users) > 1:
             continue
@@ -54,7 +55,7 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def _fold(layer: nn.Module, norm: nn.Module) -> None:
+def _fold(layer: Any, norm: Any) -> None:
     gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)  # γ/√(σ² + ε), one per output channel
     bias = torch.zeros_like(norm.running_mean) if layer.bias is None else layer.bias
     layer.bias = nn.Parameter(norm.bias + (bias - norm.running_mean) * gain)
