@@ -58,9 +58,10 @@ def entropy_coded_uniform(
     if output not in ("middle", "mean"):
         raise ValueError(f'output must be "middle" or "mean", got {output!r}')
     low, high = source.range(1e-14)
-    k = np.arange(np.floor((low - offset) / d), np.ceil((high - offset) / d) + 1)
-    if k.size > 2_000_000:
-        raise ValueError(f"step must be larger: {d} makes {k.size} cells")
+    first, last = np.floor((low - offset) / d), np.ceil((high - offset) / d)
+    if last - first > 2_000_000:
+        raise ValueError(f"step must be larger: {d} makes {last - first:.0f} cells")
+    k = np.arange(first, last + 1)
     edges = np.concatenate([[-np.inf], (k[1:] + k[:-1]) / 2 * d + offset, [np.inf]])
     m0, m1, m2 = source.cell_moments(edges)
     y = k * d + offset if output == "middle" else m1 / np.where(m0 > 0, m0, 1.0)

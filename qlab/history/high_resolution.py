@@ -79,7 +79,14 @@ def bennett_distortion(source: Source | Law, levels: int, density: Callable[[flo
 
     def integrand(x: float) -> float:
         f = float(source.pdf(x))
-        return f / density(x) ** 2 if f > 0 else 0.0
+        if f < 1e-280:  # beyond what floating point can divide
+            return 0.0
+        square = float(density(x)) ** 2
+        if square == 0:
+            raise ValueError(
+                f"density must not vanish, or fall much faster than f, where f > 0; it does at x = {x:.3g}"
+            )
+        return f / square
 
     return _integral(integrand, source) / (12 * N**2)
 
@@ -130,7 +137,7 @@ def companded_levels(source: Source | Law, levels: int) -> Floats:
     Returns
     -------
     array (N,), increasing
-        G is summed over 20 000 points: six digits or better.
+        G is summed by trapezoids on a grid that reaches to quantiles of 10⁻⁴⁰: about five digits.
 
     Examples
     --------
@@ -141,7 +148,10 @@ def companded_levels(source: Source | Law, levels: int) -> Floats:
     Survey-map row: H7.
     """
     source, N = as_source(source), check_integer(levels, "levels", 1)
-    x = np.linspace(*source.range(), 20_001)
+    tail = np.logspace(-40, np.log10(0.5), 120)
+    quantiles = np.concatenate([source.law.ppf(tail), source.law.isf(tail), source.support])
+    corners = np.unique(quantiles[np.isfinite(quantiles)])
+    x = np.unique(np.linspace(corners[:-1], corners[1:], 100))
     weight = np.cbrt(source.pdf(x))
-    G = np.concatenate([[0.0], np.cumsum((weight[1:] + weight[:-1]) / 2)])
+    G = np.concatenate([[0.0], np.cumsum((weight[1:] + weight[:-1]) / 2 * np.diff(x))])
     return np.interp((np.arange(N) + 0.5) / N, G / G[-1], x)

@@ -40,7 +40,7 @@ def nearest_level(levels: ArrayLike) -> ScalarQuantizer:
 
 
 def _step(y: Floats, gradient: Floats, m0: Floats, f: Floats, theta: float) -> Floats | None:
-    """Step to y − J⁻¹g with J = (1 − θ)·H + θ·diag(M₀): Newton's step at θ = 0, Lloyd's at θ = 1; None if it is no descent.
+    """Step to y − J⁻¹g with J = (1 − θ)·H + θ·diag(M₀): Newton at θ = 0, Lloyd at θ = 1; None if no descent.
 
     H_ii = M₀_i − ¼(y_{i+1} − y_i) f(t_i) − ¼(y_i − y_{i−1}) f(t_{i−1}),   H_{i,i+1} = −¼(y_{i+1} − y_i) f(t_i)
     """
