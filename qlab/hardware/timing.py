@@ -39,7 +39,7 @@ class Ratio:
 
     @property
     def verdict(self) -> str:
-        """ "slower", "faster", or "no difference seen" where the middle half of the turns holds 1."""
+        """One of slower, faster, or no difference seen (where the middle half of the turns holds 1)."""
         if self.low > 1:
             return "slower"
         return "faster" if self.high < 1 else "no difference seen"
