@@ -36,8 +36,8 @@ class Recipe:
 RECIPES = {
     "mlp": Recipe("mlp", TrainingSettings(epochs=15, lr=0.05, weight_decay=1e-4, augment=False), {}),
     "convnet": Recipe("convnet", TrainingSettings(epochs=12, lr=0.1, weight_decay=5e-4), {}),
-    "resnet": Recipe("resnet", TrainingSettings(epochs=10, lr=0.1, weight_decay=5e-4), {}),
-    "separable": Recipe("separable", TrainingSettings(epochs=10, lr=0.1, weight_decay=5e-4), {}),
+    "resnet": Recipe("resnet", TrainingSettings(epochs=8, lr=0.1, weight_decay=5e-4), {}),
+    "separable": Recipe("separable", TrainingSettings(epochs=8, lr=1.0, weight_decay=5e-4), {}),
 }
 # Five copies of one small network that differ in nothing but the seed.
 ENSEMBLE = {f"copy{k}": Recipe("convnet", TrainingSettings(epochs=3, seed=k), {"width": 8}) for k in range(5)}
