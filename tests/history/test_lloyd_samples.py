@@ -30,9 +30,9 @@ def test_dynamic_programming_against_all_cuts(x, N):
     assert mse(x, lloyd_samples(x, N)) >= best / len(x) - 1e-9
 
 
-@pytest.mark.parametrize("N", [2, 3, 8, 16])
+@pytest.mark.parametrize("N", [2, 8])
 def test_against_sklearn_from_the_same_start(N):
-    x = np.random.default_rng(N).laplace(size=800)
+    x = np.random.default_rng(N).laplace(size=400)
     start = np.quantile(x, (np.arange(N) + 0.5) / N)
     peer = KMeans(N, init=start[:, None], n_init=1, tol=0, max_iter=5000).fit(x[:, None])
     np.testing.assert_allclose(lloyd_samples(x, N, start).levels, np.sort(peer.cluster_centers_[:, 0]), atol=1e-9)

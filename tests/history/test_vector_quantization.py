@@ -35,10 +35,10 @@ def test_encode_is_nearest_neighbour():
     np.testing.assert_array_equal(VectorQuantizer(c).encode(x), cdist(x, c).argmin(axis=1))
 
 
-@pytest.mark.parametrize(("N", "d"), [(4, 2), (16, 2), (10, 5)])
+@pytest.mark.parametrize(("N", "d"), [(4, 2), (10, 5)])
 def test_kmeans_against_sklearn_from_the_same_start(N, d):
     rng = np.random.default_rng(1)
-    x = rng.standard_normal((1500, d))
+    x = rng.standard_normal((600, d))
     start = x[:N]
     peer = KMeans(N, init=start, n_init=1, tol=0, max_iter=2000, algorithm="lloyd").fit(x)
     ours = kmeans(x, start, tolerance=0.0)
@@ -48,7 +48,7 @@ def test_kmeans_against_sklearn_from_the_same_start(N, d):
 
 def test_lbg_comes_close_to_the_best_of_several_random_starts():
     x = np.random.default_rng(2).standard_normal((1500, 2))
-    peer = KMeans(16, n_init=5, random_state=0).fit(x).inertia_ / x.size
+    peer = KMeans(16, n_init=3, random_state=0).fit(x).inertia_ / x.size
     assert 0.97 * peer < lbg(x, 16).distortion(x) < 1.06 * peer  # both are local optima
 
 
@@ -78,9 +78,9 @@ def test_an_orphan_vector_is_put_to_work():
 
 def test_vectors_beat_scalars_at_equal_rate_by_what_theory_allows():
     """2 bits per number on a Gaussian: Lloyd–Max < pairs < the bound; memory adds on top."""
-    x = gaussian().sample(30_000, seed=0)
+    x = gaussian().sample(20_000, seed=0)
     scalar = lloyd_max(gaussian(), 4).distortion(gaussian())
-    pairs = lbg(x.reshape(-1, 2), 16).distortion(gaussian().sample(30_000, seed=1).reshape(-1, 2))
+    pairs = lbg(x.reshape(-1, 2), 16).distortion(gaussian().sample(20_000, seed=1).reshape(-1, 2))
     assert 2.0**-4 < pairs < 0.97 * scalar
     limit = gaussian_shape_gain_db(2) + granular_gain_db(5 / (36 * np.sqrt(3)))
     assert 0 < 10 * np.log10(scalar / pairs) < limit
