@@ -5,7 +5,7 @@ r"""Blahut–Arimoto: the rate–distortion function of any source, as numbers.
 Each line minimizes I(X; Y) + β E[d] (in nats) over one side while the other is held. A slope β > 0 is chosen, and the
 point of the curve with dR/dD = −β comes out. Blahut's bound tells when to stop: with c(y) = Σ_x p(x) exp(−βd)/Z(x),
 the excess is at most max_y ln c(y) − Σ_y q(y) c(y) ln c(y).
-Sources: Blahut 1972, *Computation of Channel Capacity and Rate-Distortion Functions*, theorems 6 and 7; Arimoto 1972.
+Sources: Blahut 1972, *Computation of Channel Capacity and Rate-Distortion Functions*; Arimoto 1972.
 """
 
 from __future__ import annotations

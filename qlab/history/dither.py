@@ -79,7 +79,7 @@ def schuchman(dither: Dither, harmonics: int = 50) -> bool:
 
     References
     ----------
-    Schuchman 1964, equation (8).
+    Schuchman 1964.
 
     Survey-map row: H10.
     """

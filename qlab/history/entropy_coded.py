@@ -4,7 +4,7 @@ r"""Entropy-coded uniform quantization: equal steps, no limit on their number, c
 
 The grid is as simple as can be; the gain lies in the lossless coder behind it. With small steps nothing scalar beats
 it (Gish and Pierce 1968): it stays ½ log2(2πe/12) = 0.2546 bit above Shannon's bound for every smooth density.
-Sources: Shannon 1948; Gish and Pierce 1968, *Asymptotically Efficient Quantizing*; Gray and Neuhoff 1998, section IV.
+Sources: Shannon 1948; Gish and Pierce 1968, *Asymptotically Efficient Quantizing*; Gray and Neuhoff 1998.
 """
 
 from __future__ import annotations

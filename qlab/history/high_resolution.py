@@ -5,7 +5,7 @@ r"""High-resolution theory: many small cells, over each of which the density is 
     D ≈ 1/(12N²) (∫ f(x)^{1/3} dx)³            (Panter–Dite: the best λ, proportional to f^{1/3})
 
 Sources: Bennett 1948, *Spectra of Quantized Signals*; Panter and Dite 1951, *Quantization Distortion in Pulse-Count
-Modulation with Nonuniform Spacing of Levels*; Gray and Neuhoff 1998, section IV.
+Modulation with Nonuniform Spacing of Levels*; Gray and Neuhoff 1998.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def bennett_distortion(source: Source | Law, levels: int, density: Callable[[flo
 
     References
     ----------
-    Bennett 1948, equation (1.6); Gray and Neuhoff 1998, section IV-A.
+    Bennett 1948; Gray and Neuhoff 1998.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def panter_dite(source: Source | Law, levels: int) -> float:
 
     References
     ----------
-    Panter and Dite 1951, equation (22).
+    Panter and Dite 1951.
 
     Survey-map row: H7.
     """

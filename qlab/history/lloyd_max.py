@@ -91,7 +91,7 @@ def lloyd_max(
 
     References
     ----------
-    Lloyd 1982, section VI, method I; Max 1960, equations (4) and (5).
+    Lloyd 1982, method I; Max 1960.
 
     Examples
     --------

@@ -181,7 +181,7 @@ def sine_snr_db(bits: int) -> float:
 
     References
     ----------
-    Bennett 1948, section 2.
+    Bennett 1948.
 
     Survey-map row: H4.
     """

@@ -117,7 +117,7 @@ def laplace_absolute_rate(distortion: float, sigma: float = 1.0) -> float:
 
     References
     ----------
-    Berger 1971, *Rate Distortion Theory*, section 4.3.
+    Berger 1971, *Rate Distortion Theory*.
 
     Survey-map row: H8.
     """
@@ -136,7 +136,7 @@ def shannon_lower_bound(source: Source | Law, distortion: float) -> float:
 
     References
     ----------
-    Shannon 1948, theorem 23; Cover and Thomas 2006, problem 10.8.
+    Shannon 1948, theorem 23.
 
     Survey-map row: H8.
     """

@@ -3,7 +3,7 @@ r"""A scalar quantizer: N cells, N output values.
     q(x) = y_i   if   t_{i−1} ≤ x < t_i,        D = Σ_i ∫_{t_{i−1}}^{t_i} (x − y_i)² f(x) dx
 
 Uniform, Lloyd–Max and entropy-constrained quantizers differ only in where they put t and y.
-Source: Gray and Neuhoff 1998, *Quantization*, section I.
+Source: Gray and Neuhoff 1998, *Quantization*.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def sheppard_correction(rounded: Moments, step: float) -> Moments:
 
     References
     ----------
-    Sheppard 1898; Kendall and Stuart, *The Advanced Theory of Statistics* 1, section 3.18.
+    Sheppard 1898.
 
     Examples
     --------

@@ -4,7 +4,7 @@ r"""A memoryless source: a density f and the partial moments of its cells.
 
 Every classical result about scalar quantization (Lloyd–Max, Panter–Dite, entropy coding) asks a density for nothing
 more. Gaussian, Laplace and uniform give them in closed form; any `scipy.stats` law or plain density gives them by
-quadrature. Notation: Gray and Neuhoff 1998, section II.
+quadrature. Notation: Gray and Neuhoff 1998.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Excitation is a pulse train with a wandering pitch (voiced) or noise (unvoiced);
 syllables switch it on and off. What matters for quantization comes out right: most samples are small, few are large
 (kurtosis far above the Gaussian's 3), so that a uniform quantizer wastes its codes.
 Source: source–filter model, Fant 1960, *Acoustic Theory of Speech Production*; amplitude statistics of speech: Jayant
-and Noll 1984, *Digital Coding of Waveforms*, section 2.4.
+and Noll 1984, *Digital Coding of Waveforms*.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def lbg(x: ArrayLike, size: int, *, split: float = 0.01, tolerance: float = 1e-6
 
     References
     ----------
-    Linde, Buzo and Gray 1980, section III.
+    Linde, Buzo and Gray 1980.
 
     Examples
     --------
@@ -183,7 +183,7 @@ def gaussian_shape_gain_db(dimension: int) -> float:
 
     References
     ----------
-    Lookabaugh and Gray 1989, section III.
+    Lookabaugh and Gray 1989.
 
     Survey-map row: H9.
     """
