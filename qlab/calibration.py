@@ -282,6 +282,8 @@ class Entropy(Calibration):
     P is the histogram of |r| up to T, with everything beyond T counted in its last bin; Q is the histogram clipped
     at T (what lies beyond is gone) after merging its bins into as many levels as the grid has on one side, each
     merged mass spread evenly over the bins that were not empty. The range is [−T, T] cut to the data.
+    Exact zeros are left out: 0 has a code of its own, so they cost nothing, and after a ReLU their spike would drown
+    everything else.
 
     Parameters
     ----------
@@ -318,6 +320,7 @@ class Entropy(Calibration):
         reach = points.abs().max()
         if reach == 0 or self.bins <= levels:
             return reach
+        counts = torch.where(points == 0, 0, counts)
         place = (points.abs() / reach * self.bins).long().clamp(max=self.bins - 1)
         histogram = torch.zeros(self.bins, dtype=torch.float64, device=points.device)
         histogram = histogram.scatter_add(0, place, counts.double())
@@ -352,6 +355,8 @@ class ACIQ(Calibration):
 
     with Lambert's W (T/λ = 2.83, 3.90, 5.03 at 2, 3, 4 bits). For a Gaussian the root is found numerically.
     Data without negative values have half the width to cover: the same formula with one bit more.
+    Exact zeros are left out of the fit: 0 has a code of its own, so they cost nothing; after a ReLU they are half of
+    the data and more, and would shrink λ as much.
 
     Parameters
     ----------
@@ -380,7 +385,8 @@ class ACIQ(Calibration):
         """Return μ ± T, cut to the data (α = 0 and β = T for data without negative values)."""
         low, high = state.points.aminmax(dim=1)
         points, counts = state.points.double(), state.counts.double()
-        n = counts.sum(1, keepdim=True)
+        counts = torch.where(points == 0, 0, counts)
+        n = counts.sum(1, keepdim=True).clamp(min=1)
         one_sided = low >= 0
         mean = torch.where(one_sided[:, None], 0.0, (points * counts).sum(1, keepdim=True) / n)
         if self.density == "laplace":
