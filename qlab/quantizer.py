@@ -80,12 +80,24 @@ def scales(grid: Grid, clip: Range) -> Params:
     Two rules keep S usable: a range of zero width (all data are 0) gets S = 1, since any scale is right; and S is never
     below the smallest normal number of its dtype, where r/S would overflow.
 
+    Raises
+    ------
+    ValueError
+        If the outermost levels would overflow: the range reaches to within half a step of the largest float.
+
     Survey-map rows: Q2, Q4.
     """
     low, high = (end.float() if end.dtype in (torch.float16, torch.bfloat16) else end for end in clip)
     s = grid.scale(low, high)
     s = torch.where(s > 0, s.clamp(min=torch.finfo(s.dtype).tiny), torch.ones_like(s))
-    return Params(s, grid.zero_point(low, s))
+    z = grid.zero_point(low, s)
+    ends = torch.tensor(grid.code_range, device=s.device) + z[:, None]
+    if not torch.isfinite((s[:, None] * grid.level(ends)).to(s.dtype)).all():
+        raise ValueError(
+            f"clip must leave room for half a step inside ±{torch.finfo(s.dtype).max:.3g}, the largest {s.dtype}; "
+            f"got {float(low.min()):.3g} … {float(high.max()):.3g}"
+        )
+    return Params(s, z)
 
 
 def _columns(rows: Tensor, p: Params) -> tuple[Tensor, Tensor, Tensor]:
