@@ -116,7 +116,7 @@ def _operate(w: Tensor, h_inv: Tensor, count: int) -> tuple[Tensor, Tensor, Tens
         column, pivot = h_inv[:, q].clone(), h_inv[q, q].item()
         error += saliency[q]
         w -= w[q] / pivot * column
-        h_inv.addr_(column, column, alpha=-1 / pivot)
+        h_inv.addmm_(column[:, None], column[None, :], alpha=-1 / pivot)
         alive[q] = False
         w[~alive] = 0  # exactly: rounding would leave traces
         h_inv[q, q] = 1  # its row and column are zero now; any pivot will do, it is never chosen again
