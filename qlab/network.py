@@ -160,7 +160,7 @@ def quantize(model: nn.Module, recipe: Recipe, batches: Iterable[Tensor] | None 
     ------
     ValueError
         If the recipe has static activations but there are no batches, or the model has no layer to quantize, or a
-        pattern of the recipe matches none.
+        pattern of the recipe matches none, or what is to be quantized is quantized already.
 
     References
     ----------
@@ -176,6 +176,13 @@ def quantize(model: nn.Module, recipe: Recipe, batches: Iterable[Tensor] | None 
         if not any(fnmatchcase(name, pattern) for name in layers):
             raise ValueError(f"layers: pattern {pattern!r} matches no layer; the layers are {', '.join(layers)}")
     plan = {name: r for name in layers if (r := recipe.for_layer(name)) is not None}
+    for name, r in plan.items():
+        for choice, what, done in (
+            (r.weight, "weight", stored_weight(layers[name]) is not None),
+            (r.activation, "input", hasattr(layers[name], "activation_quantizer")),
+        ):
+            if choice is not None and done:
+                raise ValueError(f"model: layer {name!r} has a quantized {what} already; start from the original")
     static = {name: r.activation for name, r in plan.items() if r.activation is not None and not r.dynamic}
     ranges = _calibrate(model, {n: layers[n] for n in static}, static, batches) if static else {}
     for name, r in plan.items():
@@ -205,14 +212,15 @@ def _calibrate(
         return hook
 
     hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
-    training = model.training
+    modes = {module: module.training for module in model.modules()}
     try:
         model.eval()
         with torch.no_grad():
             for batch in batches or ():
                 model(batch)
     finally:
-        model.train(training)
+        for module, training in modes.items():
+            module.training = training
         for hook in hooks:
             hook.remove()
     unseen = [name for name, state in states.items() if state is None]
@@ -262,6 +270,8 @@ def sqnr_db(signal: Tensor, quantized: Tensor) -> float:
     """
     signal, quantized = signal.detach(), quantized.detach()
     noise = (signal.double() - quantized.double()).square().sum()
+    if noise == 0:
+        return float("inf")
     return float(10 * torch.log10(signal.double().square().sum() / noise))
 
 

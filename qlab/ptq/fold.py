@@ -9,12 +9,17 @@ Sources: Jacob et al. 2018, section 3.2 and equation 14; Gholami et al. 2021, se
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.utils import parametrize
 
 __all__ = ["fold_batchnorm"]
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def fold_batchnorm(model: nn.Module) -> nn.Module:
@@ -28,12 +33,15 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     Returns
     -------
     nn.Module
-        The same function (up to float rounding), with `nn.Identity` in place of the folded BatchNorms.
+        The same function (up to float rounding), with `nn.Identity` in place of the folded BatchNorms. One stays where
+        folding would change the function: if the layer's output has another reader, if either module is called more
+        than once, or if the BatchNorm keeps no statistics.
 
     Raises
     ------
     ValueError
-        If the model is in training mode, where BatchNorm depends on the batch.
+        If the model or one of its BatchNorms is in training mode, where it depends on the batch, or if a layer to fold
+        into is quantized already.
 
     Survey-map rows: T4, A2.
     """
@@ -42,21 +50,30 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     model = copy.deepcopy(model)
     modules = dict(model.named_modules())
     graph = fx.Tracer().trace(model)
+    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
     for node in graph.nodes:
-        if node.op != "call_module" or not isinstance(modules[node.target], (nn.BatchNorm1d, nn.BatchNorm2d)):
+        norm = modules[node.target] if node.op == "call_module" else None
+        if not isinstance(norm, NORMS):
             continue
-        source: Any = node.args[0]
-        layer = modules.get(source.target) if source.op == "call_module" else None
-        if not isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)) or len(source.users) > 1:
-            continue
-        _fold(layer, modules[node.target])
-        model.set_submodule(node.target, nn.Identity())
+        if norm.training:
+            raise ValueError(
+                f"model must be in eval mode throughout, but BatchNorm {node.target!r} is in training mode"
+            )
+        source: Any = node.all_input_nodes[0]
+        layer = modules[source.target] if source.op == "call_module" else None
+        alone = len(source.users) == calls[source.target] == calls[node.target] == 1
+        if isinstance(layer, LAYERS) and alone and norm.running_var is not None:
+            if parametrize.is_parametrized(layer):
+                raise ValueError(f"model: layer {source.target!r} is quantized already; fold first, then quantize")
+            _fold(layer, norm)
+            model.set_submodule(node.target, nn.Identity())
     return model
 
 
 @torch.no_grad()
 def _fold(layer: Any, norm: Any) -> None:
-    gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)  # γ/√(σ² + ε), one per output channel
+    gamma, beta = (1.0, 0.0) if norm.weight is None else (norm.weight, norm.bias)
+    gain = gamma / torch.sqrt(norm.running_var + norm.eps)  # γ/√(σ² + ε), one per output channel
     bias = torch.zeros_like(norm.running_mean) if layer.bias is None else layer.bias
-    layer.bias = nn.Parameter(norm.bias + (bias - norm.running_mean) * gain)
+    layer.bias = nn.Parameter(beta + (bias - norm.running_mean) * gain)
     layer.weight = nn.Parameter(layer.weight * gain.reshape(-1, *[1] * (layer.weight.dim() - 1)))

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from qlab import MSE, Asymmetric, PerChannel, Quantizer, Recipe, Symmetric, quantize, report
+from qlab import MSE, Asymmetric, PerChannel, Quantizer, Recipe, Stochastic, Symmetric, quantize, report
 from qlab.network import format_report, network_bytes, sqnr_db, stored_weight
-from qlab.ptq import fold_batchnorm
 
 WEIGHTS, INPUTS = Quantizer(Symmetric(4), PerChannel(0)), Quantizer(Asymmetric(8))
 
@@ -117,44 +116,63 @@ def test_gradients_reach_the_weights_and_the_network_can_be_copied_saved_and_und
     assert torch.equal(clone[0].weight, WEIGHTS.fake(net[0].weight))
 
 
-class Shared(nn.Module):
-    """A convolution that two users read, so its BatchNorm cannot be folded."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv, self.norm = nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3)
-        self.line, self.line_norm = nn.Linear(3, 4, bias=False), nn.BatchNorm1d(4)
-
-    def forward(self, x):
-        h = self.conv(x)
-        h = (h + self.norm(h)).mean((2, 3))
-        return self.line_norm(self.line(h))
+@pytest.mark.row("Q1")
+def test_every_module_keeps_its_own_mode(net, x):
+    net.train()[1].eval()  # as with a frozen BatchNorm, or a Dropout that stays on
+    for recipe in (Recipe(WEIGHTS), Recipe(WEIGHTS, INPUTS)):
+        quantized = quantize(net, recipe, [x])
+        assert [quantized[i].training for i in range(4)] == [True, False, True, True]
 
 
-@pytest.mark.row("T4", "A2")
-def test_folding_keeps_the_function_and_folds_what_can_be_folded():
-    torch.manual_seed(0)
-    net = Shared().double()
-    net(torch.randn(50, 1, 8, 8, dtype=torch.float64))
-    x = torch.randn(10, 1, 8, 8, dtype=torch.float64)
-    with pytest.raises(ValueError, match="eval mode"):
-        fold_batchnorm(net)
-    net.eval()
-    before = fingerprint(net)
-    folded = fold_batchnorm(net)
-    torch.testing.assert_close(folded(x), net(x), rtol=1e-10, atol=1e-10)
-    assert isinstance(folded.line_norm, nn.Identity)
-    assert isinstance(folded.norm, nn.BatchNorm2d)
-    assert all(torch.equal(before[0][k], v) for k, v in net.state_dict().items())
+@pytest.mark.row("Q1")
+def test_a_layer_is_quantized_once(net, x):
+    quantized = quantize(net, Recipe(WEIGHTS))
+    with pytest.raises(ValueError, match="layer '0' has a quantized weight already"):
+        quantize(quantized, Recipe(WEIGHTS))
+    both = quantize(quantized, Recipe(None, INPUTS), [x])  # weights first, activations later: fine
+    with pytest.raises(ValueError, match="layer '0' has a quantized input already"):
+        quantize(both, Recipe(None, INPUTS), [x])
+    assert [line.bits for line in report(both)] == [line.bits for line in report(quantized)]
 
 
-@pytest.mark.row("T4")
-@pytest.mark.parametrize("name", ["convnet", "resnet", "separable"])
-def test_folding_the_shipped_networks(name):
-    from qlab import zoo
-    from qlab.data import load_test
+@pytest.mark.row("G1")
+def test_stochastic_rounding_survives_a_copy(net, x):
+    random = WEIGHTS.with_(rounding=Stochastic(torch.Generator().manual_seed(0)))
+    quantized = quantize(net, Recipe(random))
+    clone = copy.deepcopy(quantized)
+    assert torch.equal(clone(x), quantized(x))  # each has its own generator, in the same state
+    assert not torch.equal(quantized(x), quantized(x))
 
-    net, (x, _) = zoo.load(name), load_test()[:64].tensors()
-    folded = fold_batchnorm(net)
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
-    assert sqnr_db(net(x), folded(x)) > 80
+
+@pytest.mark.row("H4")
+def test_noise_ratio_by_hand_and_at_its_ends():
+    signal = torch.tensor([3.0, 4.0])
+    assert sqnr_db(signal, signal + torch.tensor([0.3, 0.4])) == pytest.approx(20.0, abs=1e-5)
+    assert sqnr_db(signal, signal) == float("inf")
+    assert sqnr_db(torch.zeros(3), torch.zeros(3)) == float("inf")  # a layer pruned away is not damaged
+    assert sqnr_db(torch.zeros(1), torch.ones(1)) == -float("inf")
+
+
+@pytest.mark.row("T1")
+def test_training_moves_the_weight_under_the_quantizer(net, x):
+    quantized = quantize(net, Recipe(WEIGHTS, INPUTS), [x])
+    target = torch.zeros(20, 3)
+    optimizer = torch.optim.SGD(quantized.parameters(), lr=0.1)
+    losses = []
+    for _ in range(30):
+        loss = (quantized(x) - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] / 2
+    w = quantized[0].weight
+    scale = quantized[0].parametrizations.weight[0].scale.reshape(-1, 1, 1, 1)
+    torch.testing.assert_close(w / scale, torch.round(w / scale))  # still on the grid
+
+
+@pytest.mark.row("Q6")
+def test_static_ranges_are_those_of_the_floating_point_network(net, x):
+    quantized = quantize(net, Recipe(Quantizer(Symmetric(2)), INPUTS), [x])
+    expected = INPUTS.calibrate(net[:3](x))  # not of the damaged one
+    torch.testing.assert_close(quantized[3].activation_quantizer.params.scale, expected.scale)
