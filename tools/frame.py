@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+import api
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,8 +22,8 @@ def exists(file: str, root: Path) -> bool:
 
 
 def api_pages(root: Path) -> list[str]:
-    """List the API pages: one per room, index apart."""
-    return sorted(f"book/api/{page.stem}" for page in (root / "book/api").glob("*.md") if page.stem != "index")
+    """List the API pages: one per room of the package."""
+    return [f"book/api/{room}" for room in api.rooms(root)]
 
 
 def toc(plan: dict, root: Path) -> str:
@@ -60,9 +61,7 @@ def chapter_list(part: dict, root: Path) -> str:
 
 def frame(plan: dict, root: Path) -> str:
     """Make the frame of the whole course for the front page."""
-    blocks = [
-        f"**[{part['title']}](../{part['file']})**\n\n" + chapter_list(part, root) for part in plan["parts"]
-    ]
+    blocks = [f"**[{part['title']}](../{part['file']})**\n\n" + chapter_list(part, root) for part in plan["parts"]]
     return "\n".join(blocks)
 
 
@@ -80,11 +79,7 @@ def pages(root: Path = ROOT) -> dict[Path, str]:
 
 def main() -> int:
     """Write the files, or with --check only compare them."""
-    stale = [
-        path
-        for path, text in pages().items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
+    stale = [path for path, text in pages().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:
         for path in stale:
             print(f"{path.relative_to(ROOT)} is out of date: run python tools/frame.py")

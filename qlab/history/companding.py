@@ -1,8 +1,8 @@
 r"""Companding: bend the signal, quantize uniformly, bend it back.
 
     μ-law: F(x) = sgn(x) ln(1 + μ|x|)/ln(1 + μ)
-    A-law: F(x) = sgn(x) A|x|/(1 + ln A)            for |x| < 1/A
-                  sgn(x) (1 + ln(A|x|))/(1 + ln A)  for 1/A ≤ |x| ≤ 1
+    A-law: F(x) = sgn(x) A|x|/(1 + ln A)               for |x| < 1/A
+    A-law: F(x) = sgn(x) (1 + ln(A|x|))/(1 + ln A)     for 1/A ≤ |x| ≤ 1
 
 Speech is mostly quiet. A uniform quantizer spends its codes on peaks that seldom come; a logarithmic one keeps
 the ratio of signal to noise nearly the same from whisper to shout.

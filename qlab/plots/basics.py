@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qlab.calibration import Range
+from qlab.calibration import Calibration, Range
 from qlab.granularity import Granularity
 from qlab.plots.style import LINES, MARKERS, PALETTE
 from qlab.quantizer import Params, Quantizer, decode
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "against_bits",
+    "chosen_ranges",
     "clipping_tradeoff",
     "error_densities",
     "granularity_ranges",
     "levels",
+    "pareto",
     "staircase",
     "staircases",
     "zero_points",
@@ -317,4 +319,53 @@ def granularity_ranges(weight: Tensor, granularities: Mapping[str, Granularity])
         ax.grid(False)
     panels[0][0].set_ylabel("output channel")
     panels[0][0].legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=9)
+    return figure
+
+
+def chosen_ranges(values: Tensor, quantizer: Quantizer, methods: Mapping[str, Calibration]) -> Figure:
+    """Draw the SQNR against the upper end β of the range, and the β that each calibration chooses.
+
+    Parameters
+    ----------
+    values : Tensor of reals, all ≥ 0
+    quantizer : Quantizer
+    methods : mapping of name to Calibration
+
+    Survey-map row: Q5.
+    """
+    r = values.detach().flatten()
+    power = float(r.square().mean())
+
+    def sqnr(beta: float) -> float:
+        error = r - quantizer.fake(r, _params(quantizer, 0.0, beta))
+        return float(10 * torch.log10(power / error.square().mean()))
+
+    figure, ax = _axes((6.6, 4.2))
+    reach = float(r.max())
+    betas = np.linspace(0.05, 1, 120) * reach
+    ax.plot(betas, [sqnr(b) for b in betas], color=PALETTE["grey"], ls="-")
+    for (name, method), marker, color in zip(methods.items(), (*MARKERS, "P", "*"), (*PALETTE.values(),), strict=False):
+        beta = float(method(r[None], quantizer.grid).high)
+        ax.plot(beta, sqnr(beta), ls="", marker=marker, ms=10, color=color, mec="white", label=name)
+    ax.set(xlabel="upper end β of the clipping range", ylabel="SQNR / dB", xlim=(0, reach * 1.05))
+    ax.legend(loc="lower center")
+    return figure
+
+
+def pareto(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]) -> Figure:
+    """Draw error against true bits per weight, one panel a tensor and one curve a granularity.
+
+    Parameters
+    ----------
+    panels : mapping of title to mapping of name to (bits per weight, SQNR in dB)
+
+    Survey-map row: Q7.
+    """
+    figure, axes = _axes((7.2, 4.0), 1, len(panels), squeeze=False)
+    for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
+        for (name, (bits, quality)), marker, line in zip(curves.items(), MARKERS, LINES, strict=False):
+            ax.plot(bits, quality, marker=marker, ls=line, label=name)
+        ax.set(title=title, xlabel="bits per weight, scales included")
+    axes[0][0].set_ylabel("SQNR / dB")
+    axes[0][0].legend(loc="lower right")
     return figure
