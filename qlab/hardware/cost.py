@@ -10,6 +10,7 @@ Sources: Gholami et al. 2021, sections I and V; bit operations: van Baalen et al
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import nn
 
 from qlab.network import quantizable_layers
 
-__all__ = ["LayerCost", "layer_costs"]
+__all__ = ["LayerCost", "layer_costs", "total_cost"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,22 @@ class LayerCost:
     def intensity(self, weight_bits: float = 32, activation_bits: float = 32) -> float:
         """Return arithmetic operations per byte moved (a MAC is two operations)."""
         return 2 * self.macs / self.bytes_moved(weight_bits, activation_bits)
+
+
+def total_cost(costs: Iterable[LayerCost]) -> LayerCost:
+    """Return the sums over layers, as the cost of a "layer" called "total".
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    >>> total_cost(layer_costs(net, (4,))).macs  # 12 + 6
+    18
+
+    Survey-map rows: B2, C7.
+    """
+    costs = list(costs)
+    counts = {key: sum(getattr(c, key) for c in costs) for key in ("parameters", "macs", "inputs", "outputs")}
+    return LayerCost("total", "network", **counts)
 
 
 def layer_costs(model: nn.Module, input_shape: tuple[int, ...]) -> list[LayerCost]:

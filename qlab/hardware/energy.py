@@ -15,10 +15,14 @@ from dataclasses import dataclass
 
 from qlab.hardware.cost import LayerCost
 
-__all__ = ["ADD_PJ", "DRAM_PJ", "MULTIPLY_PJ", "SRAM_PJ", "Energy", "network_energy"]
+__all__ = ["ADD_PJ", "ADD_UM2", "DRAM_PJ", "MULTIPLY_PJ", "MULTIPLY_UM2", "SRAM_PJ", "Energy", "network_energy"]
 
+# Energy in pJ: Horowitz 2014, figure 1.1.9, as the survey's figure 7 prints it.
 ADD_PJ = {"int8": 0.03, "int16": 0.05, "int32": 0.1, "fp16": 0.4, "fp32": 0.9}
 MULTIPLY_PJ = {"int8": 0.2, "int32": 3.1, "fp16": 1.1, "fp32": 3.7}
+# Area in µm² at 45 nm, from the same survey figure.
+ADD_UM2 = {"int8": 36, "int16": 67, "int32": 137, "fp16": 1360, "fp32": 4184}
+MULTIPLY_UM2 = {"int8": 282, "int32": 3495, "fp16": 1640, "fp32": 7700}
 SRAM_PJ = 5.0  # a 32-bit read from 8 KB
 DRAM_PJ = 640.0  # a 32-bit read; Horowitz gives 1.3–2.6 nJ per 64 bits, this is the lower end
 

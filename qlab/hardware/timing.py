@@ -1,14 +1,16 @@
 """Measuring time so that the answer can be believed.
 
-Machines are shared and drift. So the candidates take turns (A B C, A B C, …) inside one process, after a warm-up; what
-is quoted is the median *ratio* of neighbours in the same turn, with the interval that holds the middle half of the
-turns; and where that interval straddles 1, the answer is "no difference seen".
+Machines are shared and drift. So the candidates take turns inside one process (A B C, then C B A, …), after a
+warm-up; what is quoted is the median *ratio* of neighbours in the same turn, with the interval that holds the middle
+half of the turns; and where that interval straddles 1, the answer is "no difference seen".
 
 Source: Georges, Buytaert, Eeckhout 2007, *Statistically rigorous Java performance evaluation* (why intervals).
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -68,6 +70,11 @@ class Timings:
         """Return the median time of one candidate, in seconds."""
         return float(np.median(self.seconds[name]))
 
+    def spread(self, name: str) -> tuple[float, float]:
+        """Return the quartiles of one candidate's time, in seconds."""
+        low, high = np.quantile(self.seconds[name], [0.25, 0.75])
+        return float(low), float(high)
+
     def ratio(self, name: str, baseline: str) -> Ratio:
         """Return how many times as long `name` takes as `baseline`, turn by turn."""
         for given in (name, baseline):
@@ -108,7 +115,8 @@ def compare(
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     try:
         for turn in range(warmup + turns):
-            for name, run in candidates.items():
+            order = list(candidates.items())[:: 1 if turn % 2 == 0 else -1]
+            for name, run in order:
                 start = time.perf_counter()
                 run()
                 elapsed = time.perf_counter() - start
@@ -121,16 +129,26 @@ def compare(
 
 
 def machine() -> str:
-    """Return a line on this machine: processor, cores, vector instructions, PyTorch.
+    """Return a line on this machine: processor, cores, vector instructions, caches, PyTorch.
 
     Survey-map row: C4.
     """
-    import os
-
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         names = [x.split(":", 1)[1].strip() for x in info.read_text().splitlines() if x.startswith("model name")]
         model = names[0] if names else model
     capability = torch.backends.cpu.get_cpu_capability()
-    return f"{model}, {os.cpu_count()} cores, {capability}, PyTorch {torch.__version__.split('+')[0]}"
+    facts = [model, f"{os.cpu_count()} cores", capability, *_caches(), f"PyTorch {torch.__version__.split('+')[0]}"]
+    return ", ".join(facts)
+
+
+def _caches() -> list[str]:
+    """Return the data caches of the first core, where Linux tells: ["L1 48K", "L2 2048K", …]."""
+    found = []
+    for cache in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        with contextlib.suppress(OSError):
+            level, kind, size = ((cache / key).read_text().strip() for key in ("level", "type", "size"))
+            if kind != "Instruction":
+                found.append(f"L{level} {size}")
+    return found
