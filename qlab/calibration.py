@@ -12,7 +12,7 @@ Called directly, `method(rows, grid)` does both at once. Sources stand with each
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -59,34 +59,51 @@ class Sample:
     """
 
     points: Tensor  # (rows, n)
-    counts: Tensor  # (rows, n)
+    counts: Tensor  # (rows, n), float64: a float32 stops counting at 2^24
     limit: int = 1 << 18
     bins: int = 1 << 13
 
     @staticmethod
     def join(old: Sample | None, rows: Tensor) -> Sample:
         """Return the summary of what `old` saw and `rows`, shape (rows, n)."""
-        new = Sample(rows.detach(), torch.ones_like(rows))
-        if old is not None:
-            points = torch.cat([old.points, new.points], dim=1)
-            new = Sample(points, torch.cat([old.counts, new.counts], dim=1))
+        points, counts = rows.detach(), torch.ones_like(rows, dtype=torch.float64)
+        if old is None:
+            new = Sample(points, counts)
+        else:
+            _check_rows(old.points, rows)
+            new = replace(old, points=torch.cat([old.points, points], 1), counts=torch.cat([old.counts, counts], 1))
         return new if new.points.shape[1] <= new.limit else new._merged()
 
     def _merged(self) -> Sample:
         low = self.points.amin(1, keepdim=True)
         high = self.points.amax(1, keepdim=True)
-        width = (high - low).clamp(min=torch.finfo(low.dtype).tiny) / (self.bins - 2)
+        width = (high.double() - low.double()).clamp(min=torch.finfo(low.dtype).tiny) / (self.bins - 2)
         # The two extremes get a bin of their own, so that merging never moves them.
-        place = ((self.points - low) / width).long().clamp(0, self.bins - 3) + 1
+        place = ((self.points.double() - low) / width).long().clamp(0, self.bins - 3) + 1
         place = torch.where(self.points == low, 0, place)
         place = torch.where(self.points == high, self.bins - 1, place)
         empty = torch.zeros(self.points.shape[0], self.bins, dtype=torch.float64, device=low.device)
-        counts = empty.scatter_add(1, place, self.counts.double())
-        sums = empty.scatter_add(1, place, (self.points * self.counts).double())
+        counts = empty.scatter_add(1, place, self.counts)
+        sums = empty.scatter_add(1, place, self.points * self.counts)
         means = torch.where(counts > 0, sums / counts.clamp(min=1), low.double())
         means = means.to(low.dtype)
         means[:, :1], means[:, -1:] = low, high
-        return Sample(means, counts.to(low.dtype), self.limit, self.bins)
+        return replace(self, points=means, counts=counts)
+
+
+def _check_rows(seen: Tensor, rows: Tensor) -> None:
+    if len(seen) != len(rows):
+        raise ValueError(
+            f"x must fall into {len(seen)} rows as the batches before it did, got {len(rows)}: "
+            "choose a granularity whose rows do not depend on the size of a batch"
+        )
+
+
+def _shares_codes(low: Tensor, grid: Grid) -> Tensor:
+    """Whether a row's codes lie on both sides of 0: not for data ≥ 0 on a grid that can spend all of them on one."""
+    if grid.has_zero_point or grid.unit_range[0] >= 0:
+        return low < 0
+    return torch.ones_like(low, dtype=torch.bool)
 
 
 class Calibration(ABC):
@@ -128,7 +145,10 @@ class MinMax(Calibration):
     def update(self, state: Range | None, rows: Tensor) -> Range:
         """Widen the range by one batch."""
         low, high = rows.detach().aminmax(dim=1)
-        return Range(low, high) if state is None else Range(state.low.minimum(low), state.high.maximum(high))
+        if state is None:
+            return Range(low, high)
+        _check_rows(state.low, rows)
+        return Range(state.low.minimum(low), state.high.maximum(high))
 
     def range(self, state: Range, grid: Grid) -> Range:
         """Return the range seen."""
@@ -162,6 +182,7 @@ class MovingAverage(Calibration):
         low, high = rows.detach().aminmax(dim=1)
         if state is None:
             return Range(low, high)
+        _check_rows(state.low, rows)
         m = self.momentum
         return Range(m * state.low + (1 - m) * low, m * state.high + (1 - m) * high)
 
@@ -202,7 +223,7 @@ class Percentile(Calibration):
     def range(self, state: Sample, grid: Grid) -> Range:
         """Return the two quantiles."""
         points, order = state.points.sort(dim=1)
-        share = state.counts.gather(1, order).double().cumsum(1)
+        share = state.counts.gather(1, order).cumsum(1)
         share = share / share[:, -1:]
         outside = 1 - self.percent / 100
         one_sided = points[:, 0] >= 0
@@ -272,6 +293,8 @@ class MSE(Calibration):
         from qlab.quantizer import reconstruct, scales
 
         error = (reconstruct(state.points, scales(grid, clip), grid, Nearest()) - state.points).abs()
+        reach = state.points.abs().amax(1, keepdim=True).clamp(min=torch.finfo(error.dtype).tiny)
+        error /= reach  # whatever the unit, no power of this overflows or vanishes
         return (error.pow(self.power) * state.counts).sum(1, dtype=torch.float64)
 
 
@@ -310,9 +333,9 @@ class Entropy(Calibration):
         """Return the range of the best threshold."""
         low, high = state.points.aminmax(dim=1)
         q_min, q_max = grid.code_range
-        levels = max(2, (q_max - q_min + 1) // (2 if bool((low < 0).any()) else 1))
+        codes = torch.where(_shares_codes(low, grid), (q_max - q_min + 1) // 2, q_max - q_min + 1).clamp(min=2)
         thresholds = torch.stack(
-            [self._threshold(p, c, levels) for p, c in zip(state.points, state.counts, strict=True)]
+            [self._threshold(p, c, int(n)) for p, c, n in zip(state.points, state.counts, codes, strict=True)]
         )
         return Range(low.maximum(-thresholds), high.minimum(thresholds))
 
@@ -323,7 +346,7 @@ class Entropy(Calibration):
         counts = torch.where(points == 0, 0, counts)
         place = (points.abs() / reach * self.bins).long().clamp(max=self.bins - 1)
         histogram = torch.zeros(self.bins, dtype=torch.float64, device=points.device)
-        histogram = histogram.scatter_add(0, place, counts.double())
+        histogram = histogram.scatter_add(0, place, counts)
         ends = range(levels, self.bins + 1, max(1, levels // 16))
         divergence = torch.stack([_kl_after_merging(histogram, end, levels) for end in ends])
         return reach * (ends[int(divergence.argmin())] / self.bins)
@@ -354,7 +377,8 @@ class ACIQ(Calibration):
         D(T) = 2λ²·e^(−T/λ) + T²/(3·4^b)     is least at     T = λ·W(3·4^b),
 
     with Lambert's W (T/λ = 2.83, 3.90, 5.03 at 2, 3, 4 bits). For a Gaussian the root is found numerically.
-    Data without negative values have half the width to cover: the same formula with one bit more.
+    Data without negative values have half the width to cover; on a grid that can spend all its codes there (a zero
+    point, or unsigned codes) this is the same formula with one bit more.
     Exact zeros are left out of the fit: 0 has a code of its own, so they cost nothing; after a ReLU they are half of
     the data and more, and would shrink λ as much.
 
@@ -384,7 +408,7 @@ class ACIQ(Calibration):
     def range(self, state: Sample, grid: Grid) -> Range:
         """Return μ ± T, cut to the data (α = 0 and β = T for data without negative values)."""
         low, high = state.points.aminmax(dim=1)
-        points, counts = state.points.double(), state.counts.double()
+        points, counts = state.points.double(), state.counts
         counts = torch.where(points == 0, 0, counts)
         n = counts.sum(1, keepdim=True).clamp(min=1)
         one_sided = low >= 0
@@ -393,7 +417,8 @@ class ACIQ(Calibration):
             spread = ((points - mean).abs() * counts).sum(1) / n[:, 0]
         else:
             spread = (((points - mean) ** 2 * counts).sum(1) / n[:, 0]).sqrt()
-        reach = torch.where(one_sided, self.multiplier(grid.width + 1) * spread, self.multiplier(grid.width) * spread)
+        both = _shares_codes(low, grid)
+        reach = torch.where(both, self.multiplier(grid.width) * spread, self.multiplier(grid.width + 1) * spread)
         mean = mean[:, 0]
         alpha = torch.maximum(low.double(), mean - reach).to(low.dtype)
         return Range(torch.where(one_sided, low, alpha), torch.minimum(high.double(), mean + reach).to(low.dtype))

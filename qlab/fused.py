@@ -45,6 +45,7 @@ def fake(x: Tensor, quantizer: Quantizer, p: Params, out: Tensor | None) -> Tens
         return None
     if not _run("fake", (x, x.view(torch.int32)), quantizer.granularity, p, quantizer.grid.code_range, out):
         check_finite(x)
+        raise ValueError("x must be finite, got NaN or infinite values, which `out`, being x itself, has overwritten")
     return out
 
 

@@ -28,8 +28,8 @@ def _code(r, s, z, lo, hi):  # type: ignore[no-untyped-def]
 def _fake_row(x, bits, s, z, lo, hi, out):  # type: ignore[no-untyped-def]
     largest = np.int32(0)
     for i in range(x.size):
+        magnitude = np.int32(bits[i] & _MAGNITUDE)  # read before it is written: out may be x
         out[i] = s * (_code(x[i], s, z, lo, hi) + z)
-        magnitude = np.int32(bits[i] & _MAGNITUDE)
         largest = magnitude if magnitude > largest else largest
     return largest
 
@@ -38,8 +38,8 @@ def _fake_row(x, bits, s, z, lo, hi, out):  # type: ignore[no-untyped-def]
 def _fake_columns(x, bits, s, z, lo, hi, out):  # type: ignore[no-untyped-def]
     largest = np.int32(0)
     for i in range(x.size):
-        out[i] = s[i] * (_code(x[i], s[i], z[i], lo, hi) + z[i])
         magnitude = np.int32(bits[i] & _MAGNITUDE)
+        out[i] = s[i] * (_code(x[i], s[i], z[i], lo, hi) + z[i])
         largest = magnitude if magnitude > largest else largest
     return largest
 

@@ -122,7 +122,8 @@ class PerGroup(Granularity):
     axis: int = 0
 
     def __post_init__(self) -> None:
-        check_bits(self.channels, 1, 2**31, name="channels")
+        object.__setattr__(self, "channels", check_bits(self.channels, 1, 2**31, name="channels"))
+        object.__setattr__(self, "axis", check_bits(self.axis, -64, 63, name="axis"))
 
     def layout(self, shape: tuple[int, ...]) -> Layout:
         """Return one row per group of channels."""
@@ -162,6 +163,9 @@ class PerChannel(Granularity):
 
     axis: int = 0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axis", check_bits(self.axis, -64, 63, name="axis"))
+
     def layout(self, shape: tuple[int, ...]) -> Layout:
         """Return one row per channel."""
         return PerGroup(1, self.axis).layout(shape)
@@ -199,7 +203,8 @@ class PerBlock(Granularity):
     axis: int = -1
 
     def __post_init__(self) -> None:
-        check_bits(self.size, 1, 2**31, name="size")
+        object.__setattr__(self, "size", check_bits(self.size, 1, 2**31, name="size"))
+        object.__setattr__(self, "axis", check_bits(self.axis, -64, 63, name="axis"))
 
     def layout(self, shape: tuple[int, ...]) -> Layout:
         """Return one row per block."""

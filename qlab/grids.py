@@ -114,7 +114,7 @@ class Asymmetric(Grid):
     bits: int = 8
 
     def __post_init__(self) -> None:
-        check_bits(self.bits)
+        object.__setattr__(self, "bits", check_bits(self.bits))
 
     @property
     def code_range(self) -> tuple[int, int]:
@@ -189,12 +189,12 @@ class Symmetric(Grid):
     signed: bool = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "bits", check_bits(self.bits))
         if self.signed and self.bits == 1:
             raise ValueError(
                 "bits must be an integer from 2 to 16 for signed symmetric codes, got 1 (only the level 0 "
                 "would be left); for ±S use Codebook((-1.0, 1.0)), for {0, S} use signed=False"
             )
-        check_bits(self.bits)
 
     @property
     def code_range(self) -> tuple[int, int]:
@@ -375,8 +375,11 @@ class Codebook(Grid):
         return self.levels[0], self.levels[-1]
 
     def scale(self, low: Tensor, high: Tensor) -> Tensor:
-        """Return the smallest S that covers the range: max(α/level_0, β/level_N−1) over the ends that it needs."""
-        needed = torch.zeros_like(high)
+        """Return the smallest S that covers the range: max(α/level_0, β/level_N−1) over the ends that it needs.
+
+        Where no level is 0, data that are all 0 get the smallest S there is, so that they come back as good as 0.
+        """
+        needed = torch.full_like(high, 0.0 if 0.0 in self.levels else torch.finfo(high.dtype).tiny)
         if self.levels[-1] > 0:
             needed = torch.maximum(needed, high / self.levels[-1])
         if self.levels[0] < 0:

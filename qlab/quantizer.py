@@ -136,6 +136,15 @@ def reconstruct(rows: Tensor, p: Params, grid: Grid, rounding: Rounding) -> Tens
     return decode(encode(rows, p, grid, rounding), p, grid).to(rows.dtype)
 
 
+def _check_count(p: Params, granularity: Granularity, shape: tuple[int, ...]) -> None:
+    count = granularity.count(shape)
+    if p.scale.shape != (count,) or p.zero_point.shape != (count,):
+        raise ValueError(
+            f"params must hold {count} scales and zero points for shape {shape} under {granularity}, "
+            f"got {tuple(p.scale.shape)} and {tuple(p.zero_point.shape)}"
+        )
+
+
 def _code_dtype(grid: Grid) -> torch.dtype:
     """The smallest integer type that holds every code."""
     for dtype in (torch.uint8, torch.int8, torch.uint16, torch.int16):
@@ -169,6 +178,9 @@ class QuantizedTensor:
     granularity: Granularity
     dtype: torch.dtype = torch.float32
 
+    def __post_init__(self) -> None:
+        _check_count(self.params, self.granularity, tuple(self.codes.shape))
+
     @property
     def shape(self) -> torch.Size:
         """Shape of the original tensor."""
@@ -176,10 +188,10 @@ class QuantizedTensor:
 
     @property
     def nbytes(self) -> int:
-        """True bytes: packed codes, a float32 scale a row, zero points packed like codes, the table of levels."""
-        rows = self.params.scale.numel()
-        zero_points = packed_bytes(rows, self.grid.width) if self.grid.has_zero_point else 0
-        return packed_bytes(self.codes.numel(), self.grid.width) + 4 * rows + zero_points + self.grid.table_bytes
+        """True bytes: packed codes, a scale a row, zero points packed like codes, the table of levels."""
+        scale = self.params.scale
+        zero_points = packed_bytes(scale.numel(), self.grid.width) if self.grid.has_zero_point else 0
+        return packed_bytes(self.codes.numel(), self.grid.width) + scale.nbytes + zero_points + self.grid.table_bytes
 
     @property
     def bits_per_value(self) -> float:
@@ -200,14 +212,21 @@ class QuantizedTensor:
         return pack(self.codes.to(torch.int32) - self.grid.code_range[0], self.grid.width)
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file: packed codes, scales, zero points; the rest as metadata. Atomic."""
+        """Write a safetensors file: packed codes, scales, packed −Z if there are any; the rest as metadata. Atomic.
+
+        Raises
+        ------
+        ValueError
+            If a zero point that did not come from calibration is no code of the grid, so that it cannot be packed.
+        """
         from safetensors.torch import save
 
-        tensors = {
-            "codes": self.pack().cpu(),
-            "scale": self.params.scale.cpu().contiguous(),
-            "zero_point": self.params.zero_point.cpu().contiguous(),
-        }
+        tensors = {"codes": self.pack().cpu(), "scale": self.params.scale.detach().cpu().contiguous()}
+        z, lowest = self.params.zero_point.cpu(), -self.grid.code_range[1] if self.grid.has_zero_point else 0
+        if not lowest <= int(z.min()) <= int(z.max()) <= 0:
+            raise ValueError(f"zero points must lie in −{-lowest} … 0 on {self.grid}, got {z.min()} … {z.max()}")
+        if self.grid.has_zero_point:
+            tensors["zero_point"] = pack(-z, self.grid.width)
         about = {
             "grid": to_dict(self.grid),
             "granularity": to_dict(self.granularity),
@@ -239,11 +258,14 @@ class QuantizedTensor:
             about = (file.metadata() or {}).get("qlab")
             if about is None:
                 raise ValueError(f"path must name a file written by QuantizedTensor.save, got {path}")
-            packed, scale, zero_point = (file.get_tensor(k) for k in ("codes", "scale", "zero_point"))
-        facts = json.loads(about)
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        facts, scale = json.loads(about), tensors["scale"]
         grid = from_dict(facts["grid"])
+        zero_point = torch.zeros(scale.shape, dtype=torch.int32)
+        if grid.has_zero_point:
+            zero_point = -unpack(tensors["zero_point"], grid.width, scale.numel())
         count = torch.Size(facts["shape"]).numel()
-        codes = (unpack(packed, grid.width, count) + grid.code_range[0]).to(_code_dtype(grid))
+        codes = (unpack(tensors["codes"], grid.width, count) + grid.code_range[0]).to(_code_dtype(grid))
         return QuantizedTensor(
             codes.reshape(facts["shape"]),
             Params(scale, zero_point),
@@ -325,12 +347,11 @@ class Quantizer:
 
     def calibrate(self, x: Tensor) -> Params:
         """Return S and Z for the data `x`."""
-        rows = self.granularity.rows(check_finite(check_real(x)).detach())
-        return scales(self.grid, self.calibration(rows, self.grid))
+        return scales(self.grid, self.calibration(self._data(x), self.grid))
 
     def observe(self, state: Any, x: Tensor) -> Any:
         """Return the calibration's state after one more batch of a stream (None starts it)."""
-        return self.calibration.update(state, self.granularity.rows(check_finite(check_real(x)).detach()))
+        return self.calibration.update(state, self._data(x))
 
     def params(self, state: Any) -> Params:
         """Return S and Z for what `observe` has seen."""
@@ -382,15 +403,18 @@ class Quantizer:
         """Return a copy with some choices replaced: ``q.with_(rounding=Floor())``."""
         return replace(self, **changes)
 
+    def _data(self, x: Tensor) -> Tensor:
+        """Return the rows that calibration looks at: 16-bit floats are too coarse to average, count and search in."""
+        rows = self.granularity.rows(check_finite(check_real(x)).detach())
+        return rows.float() if rows.dtype.itemsize == 2 else rows
+
     def _params_for(self, x: Tensor, params: Params | None) -> Params:
         if params is None:
             return self.calibrate(x)
-        count = self.granularity.count(tuple(check_real(x).shape))
-        if params.scale.shape != (count,) or params.zero_point.shape != (count,):
-            raise ValueError(
-                f"params must hold {count} scales and zero points for shape {tuple(x.shape)} under "
-                f"{self.granularity}, got {tuple(params.scale.shape)} and {tuple(params.zero_point.shape)}"
-            )
+        _check_count(params, self.granularity, tuple(check_real(x).shape))
+        low, high = params.scale.detach().aminmax()
+        if not 0 < low <= high < torch.inf:
+            raise ValueError(f"params.scale must be positive and finite, got {low:.3g} … {high:.3g}")
         return params
 
     def _forward(self, x: Tensor, p: Params, out: Tensor | None) -> Tensor:

@@ -40,15 +40,16 @@ def check_real(x: Tensor, name: str = "x") -> Tensor:
     Raises
     ------
     TypeError
-        If `x` is not a tensor, or holds integers, booleans or complex numbers.
+        If `x` is not a tensor, or holds integers, booleans, complex numbers or 8-bit floats.
     ValueError
         If `x` is empty.
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
-    if not x.is_floating_point():
+    if not x.is_floating_point() or x.dtype.itemsize == 1:  # 8-bit floats can be stored, but not computed with
         raise TypeError(
-            f"{name} must hold real numbers (a floating-point dtype), got {x.dtype}; convert it first: {name}.float()"
+            f"{name} must hold real numbers (a floating-point dtype of 16 bits or more), got {x.dtype}; "
+            f"convert it first: {name}.float()"
         )
     if x.numel() == 0:
         raise ValueError(f"{name} must not be empty, got shape {tuple(x.shape)}")

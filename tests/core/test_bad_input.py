@@ -16,6 +16,7 @@ from qlab import (
     Percentile,
     PerChannel,
     PerGroup,
+    QuantizedTensor,
     Quantizer,
     Symmetric,
     grids,
@@ -38,6 +39,7 @@ FAST = Quantizer(Symmetric(8))
         (torch.arange(3), TypeError, "x must hold real numbers .* got torch.int64"),
         (torch.tensor([True]), TypeError, "got torch.bool"),
         (torch.zeros(2, dtype=torch.complex64), TypeError, "complex64"),
+        (torch.ones(2).to(torch.float8_e4m3fn), TypeError, r"got torch.float8_e4m3fn; convert it first: x.float\(\)"),
         (np.zeros(3, np.float32), TypeError, "x must be a torch.Tensor, got ndarray"),
         ([1.0], TypeError, "got list"),
     ],
@@ -59,8 +61,16 @@ def test_bits_out_of_range(bits):
 
 @pytest.mark.parametrize("bits", [8.0, "8", True, None])
 def test_bits_of_the_wrong_type(bits):
-    with pytest.raises(TypeError, match="bits must be an integer"):
-        Asymmetric(bits)
+    for make in (Symmetric, Asymmetric):
+        with pytest.raises(TypeError, match="bits must be an integer"):
+            make(bits)
+
+
+def test_integers_of_numpy_are_integers(tmp_path):
+    q = Quantizer(Symmetric(np.int64(4)), PerBlock(np.int32(2), np.int64(-1)))
+    q(torch.ones(2, 4)).save(tmp_path / "w.safetensors")
+    loaded = QuantizedTensor.load(tmp_path / "w.safetensors")
+    assert (loaded.grid, loaded.granularity) == (Symmetric(4), PerBlock(2))
 
 
 def test_one_bit():
@@ -137,6 +147,10 @@ def test_groups_of_no_size():
         PerGroup(0)
     with pytest.raises(TypeError, match="size"):
         PerBlock(2.5)
+    for make in (PerChannel, lambda axis: PerGroup(1, axis), lambda axis: PerBlock(1, axis)):
+        for axis in (0.0, None, True):
+            with pytest.raises(TypeError, match="axis must be an integer"):
+                make(axis)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -221,3 +235,59 @@ def test_packing_refuses_what_does_not_fit():
         unpack(torch.zeros(1, dtype=torch.uint8), 4, 3)
     with pytest.raises(TypeError, match="uint8"):
         unpack(torch.zeros(1), 4, 2)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("quantizer", [REFERENCE, FAST])
+def test_scales_that_are_none(quantizer, bad):
+    p = Params(torch.tensor([bad]), torch.zeros(1, dtype=torch.int32))
+    for run in (quantizer, quantizer.fake):
+        with pytest.raises(ValueError, match=r"params.scale must be positive and finite, got"):
+            run(torch.tensor([0.0, 0.5]), p)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("quantizer", [REFERENCE, FAST])
+def test_values_that_are_not_finite_are_refused_also_in_place(quantizer, bad):
+    x = torch.tensor([0.5, bad, 0.1])
+    p = quantizer.calibrate(torch.ones(1))
+    with pytest.raises(ValueError, match="x must be finite"):
+        quantizer.fake(x, p, out=x)
+
+
+def test_in_place_is_allowed():
+    x = torch.randn(50, generator=torch.Generator().manual_seed(0))
+    expected, p = FAST.fake(x), FAST.calibrate(x)
+    assert FAST.fake(x, p, out=x) is x
+    assert torch.equal(x, expected)
+
+
+@pytest.mark.parametrize("granularity", [PerChannel(0), PerBlock(2)], ids=str)
+def test_zeros_stay_small_on_a_grid_without_zero(granularity):
+    x = torch.zeros(2, 4)
+    x[1] = 3.0
+    r = Quantizer(Codebook((-1.0, 1.0)), granularity).fake(x)  # a dead channel of a binary network must not wake up
+    assert r[0].abs().max() <= torch.finfo(torch.float32).tiny
+    assert r[1].tolist() == [3.0] * 4
+
+
+def test_codes_and_parameters_that_do_not_belong_together():
+    codes = torch.ones(4, 4, dtype=torch.int8)
+    for p in (
+        Params(torch.ones(2), torch.zeros(2, dtype=torch.int32)),
+        Params(torch.ones(4), torch.zeros(1, dtype=torch.int32)),
+    ):
+        with pytest.raises(ValueError, match="params must hold 4 scales and zero points"):
+            QuantizedTensor(codes, p, Symmetric(8), PerChannel(0))
+
+
+def test_an_out_that_is_a_view_is_filled():
+    x = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    for q in (FAST, REFERENCE, Quantizer(Asymmetric(4), PerChannel(1))):
+        wide = torch.full((6, 16), 9.0)
+        q.fake(x, out=wide[:, ::2])
+        assert torch.equal(wide[:, ::2], q.fake(x))
+        assert (wide[:, 1::2] == 9).all()
+        stored = q(x)
+        stored.dequantize(out=wide[:, 1::2])
+        assert torch.equal(wide[:, 1::2], q.fake(x))

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from safetensors import safe_open
 
 from qlab import (
     Asymmetric,
@@ -15,6 +16,7 @@ from qlab import (
     Floor,
     HalfAway,
     Nearest,
+    Params,
     PerBlock,
     PerChannel,
     PerGroup,
@@ -144,11 +146,34 @@ def test_saved_tensors_come_back_and_bytes_are_counted_truly(grid, granularity, 
     assert torch.equal(loaded.dequantize(), stored.dequantize())
     assert (loaded.grid, loaded.granularity) == (grid, granularity)
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
+    with safe_open(tmp_path / "w.safetensors", "pt") as file:
+        tensors = sum(file.get_tensor(k).nbytes for k in file.keys())  # noqa: SIM118
+    assert stored.nbytes == tensors + (4 * len(grid.levels) if isinstance(grid, Codebook) else 0)
     scales = 4 * granularity.count((6, 5, 8))
     zero_points = packed_bytes(granularity.count((6, 5, 8)), grid.width) if isinstance(grid, Asymmetric) else 0
     table = 4 * len(grid.levels) if isinstance(grid, Codebook) else 0
     assert stored.nbytes == stored.pack().numel() + scales + zero_points + table
     assert stored.bits_per_value == 8 * stored.nbytes / 240
+
+
+@pytest.mark.row("C5")
+def test_double_precision_scales_are_counted_and_come_back(tmp_path):
+    x = torch.randn(4, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    stored = Quantizer(Asymmetric(4), PerChannel(0))(x)
+    assert stored.params.scale.dtype == torch.float64
+    assert stored.nbytes == 18 + 4 * 8 + 2
+    stored.save(tmp_path / "w.safetensors")
+    assert torch.equal(QuantizedTensor.load(tmp_path / "w.safetensors").dequantize(), stored.dequantize())
+
+
+@pytest.mark.row("Q2", "C5")
+def test_zero_points_from_elsewhere_that_are_no_code_cannot_be_packed(tmp_path):
+    p = Params(torch.ones(1), torch.tensor([5], dtype=torch.int32))  # 0 has no code: no calibration makes this
+    stored = Quantizer(Asymmetric(4))(torch.arange(5.0, 20.0), p)
+    assert stored.dequantize().tolist() == list(range(5, 20))
+    with pytest.raises(ValueError, match=r"zero points must lie in −15 … 0"):
+        stored.save(tmp_path / "w.safetensors")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
