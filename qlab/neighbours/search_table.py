@@ -1,0 +1,6 @@
+"""Accuracies.
+
+x.
+"""
+
+ACCURACIES: dict[tuple[str, int, int, int], tuple[tuple[int, int], ...]] = {}
