@@ -82,6 +82,59 @@ def test_zero_stays_zero(x, grid):
     assert float(q.fake(torch.zeros(1), q.calibrate(x))) == 0
 
 
+granularities = st.sampled_from(
+    [PerTensor(), PerChannel(0), PerChannel(1), PerChannel(-1), PerGroup(2, 1), PerBlock(3), PerBlock(2, axis=1)]
+)
+boxes = hnp.arrays(np.float32, (3, 4, 6), elements=values).map(torch.from_numpy)
+
+
+@pytest.mark.row("Q7")
+@given(boxes, any_grid, granularities, st.sampled_from([Nearest(), Floor(), HalfAway(), TowardZero()]))
+def test_every_row_is_quantized_as_if_alone(x, grid, granularity, rounding):
+    q, alone = Quantizer(grid, granularity, rounding=rounding), Quantizer(grid, rounding=rounding)
+    stored = q(x)
+    rows, values = granularity.rows(x), granularity.rows(stored.dequantize())
+    for k in range(granularity.count((3, 4, 6))):
+        assert torch.equal(alone(rows[k]).dequantize(), values[k])
+    assert torch.equal(q.fake(x), stored.dequantize())
+    assert stored.codes.shape == x.shape
+
+
+@pytest.mark.row("Q2", "Q3")
+@given(boxes, any_grid, granularities)
+def test_no_level_is_nearer_than_the_one_that_nearest_picks(x, grid, granularity):
+    q = Quantizer(grid, granularity)
+    p = q.calibrate(x)
+    rows, r = granularity.rows(x).double(), granularity.rows(q.fake(x, p)).double()
+    codes = torch.arange(grid.code_range[0], grid.code_range[1] + 1)
+    for row, picked, s, z in zip(rows, r, p.scale.double(), p.zero_point, strict=True):
+        levels = s * grid.level(codes + z).double()
+        best = (row[:, None] - levels).abs().amin(1)
+        slack = 1e-6 * row.abs().max() + 1e-30
+        assert ((row - picked).abs() <= best + slack).all()
+
+
+@pytest.mark.row("Q3")
+@given(tensors, any_grid, st.sampled_from([Floor(), TowardZero(), HalfAway()]))
+def test_other_roundings_stay_within_a_step_and_keep_their_side(x, grid, rounding):
+    q = Quantizer(grid, rounding=rounding)
+    p = q.calibrate(x)
+    levels = (
+        p.scale.double()
+        * grid.level(torch.arange(grid.code_range[0], grid.code_range[1] + 1) + p.zero_point[:, None])
+        .double()
+        .flatten()
+    )
+    r, x = q.fake(x, p).double(), x.double()
+    slack = 1e-5 * x.abs().max() + 1e-30
+    inside = (x >= levels[0]) & (x <= levels[-1])
+    assert ((r - x).abs()[inside] <= levels.diff().max() + slack).all()
+    if rounding == Floor():
+        assert (r[inside] <= x[inside] + slack).all()
+    if rounding == TowardZero() and not isinstance(grid, Codebook):
+        assert (r[inside].abs() <= x[inside].abs() + slack).all()
+
+
 @pytest.mark.row("Q4")
 @given(tensors, st.integers(2, 12))
 def test_restricted_symmetric_codes_are_odd(x, bits):
@@ -96,6 +149,23 @@ def test_a_constant_tensor_comes_back_as_itself(value, grid):
         grid = Symmetric(grid.bits)  # its full range cannot hold +max exactly: half a step is its law
     x = torch.full((5,), value)
     torch.testing.assert_close(Quantizer(grid).fake(x), x, rtol=1e-6, atol=0)
+
+
+@pytest.mark.row("Q4")
+@given(tensors, st.sampled_from([grids.E4M3, grids.E5M2, grids.E2M1, grids.FP16, grids.BF16]))
+def test_float_grids_are_odd(x, grid):
+    q = Quantizer(grid)
+    assert torch.equal(q.fake(-x), -q.fake(x))
+
+
+@pytest.mark.row("G1")
+def test_stochastic_codes_repeat_with_the_seed_and_never_leave_the_neighbours():
+    x = torch.randn(500, generator=torch.Generator().manual_seed(1))
+    runs = [Quantizer(Symmetric(5), rounding=Stochastic(torch.Generator().manual_seed(s)))(x).codes for s in (7, 7, 8)]
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+    t = x / Quantizer(Symmetric(5)).calibrate(x).scale
+    assert ((runs[0] - t).abs() < 1 + 1e-5).all()
 
 
 @pytest.mark.row("G1")
