@@ -154,7 +154,7 @@ def _layers(model: nn.Module) -> list[LayerBytes]:
 
 
 def _rest_bytes(model: nn.Module) -> int:
-    kept = [p for name, p in model.named_parameters() if not _is_weight(model, name)]
+    kept: list[Tensor] = [p for name, p in model.named_parameters() if not _is_weight(model, name)]
     kept += [b for name, b in model.named_buffers() if name.endswith(("running_mean", "running_var"))]
     return sum(t.numel() * t.element_size() for t in kept)
 

@@ -1,7 +1,7 @@
 """Make the table of the search space again: ``python -m qlab.neighbours.make_search_table`` (about 20 minutes).
 
-Trains each of the 90 architectures once, quantizes it to every bit-width, and writes `search_table.py`. What is finished
-is kept in a checkpoint beside it, so that an interrupted run resumes.
+Trains each of the 90 architectures once, quantizes it to every bit-width, and writes `search_table.py`. What is
+finished is kept in a checkpoint beside it, so that an interrupted run resumes.
 """
 
 from __future__ import annotations

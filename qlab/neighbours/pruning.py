@@ -21,7 +21,7 @@ from torch.nn.utils import parametrize
 from qlab.network import quantizable_layers
 from qlab.validate import check_finite
 
-__all__ = ["Mask", "bake", "magnitude", "mask_of", "prune", "sparsity"]
+__all__ = ["Mask", "bake", "magnitude", "mask_of", "prune", "sparsity", "with_masks"]
 
 
 class Mask(nn.Module):

@@ -8,7 +8,7 @@ much it is over, cost/budget − 1, and nothing else. Random search spends its t
 clever sampler is worth is the difference at equal trials, over many seeds.
 
 An objective that trains takes seconds per candidate. `tabular` looks the same numbers up in a table of the whole space
-that was computed once (`python -m qlab.neighbours.search_table`), so that a hundred searches take a minute.
+that was computed once (`python -m qlab.neighbours.make_search_table`), so that a hundred searches take a minute.
 
 Sources: Bergstra et al. 2011, *Algorithms for hyper-parameter optimization* (TPE); Akiba et al. 2019, *Optuna*; tables
 of whole spaces: Ying et al. 2019, *NAS-Bench-101*; measured latency as the constraint: Tan et al. 2019, *MnasNet*.
