@@ -260,7 +260,7 @@ def test_one_sided_data_on_a_signed_grid_have_half_its_codes():
     assert error[ACIQ] < 1.15 * error[MSE]
 
 
-@pytest.mark.row("H18")
+@pytest.mark.row("H1")
 def test_the_best_binary_scale_is_the_mean_magnitude():
     rows = laplace(5000)
     # min over S of Σ(r − S·sign r)² has the closed form S = mean|r| (Rastegari et al. 2016, equation 6).

@@ -4,10 +4,11 @@ import warnings
 
 import ml_dtypes
 import numpy as np
-import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from qlab import (
@@ -16,6 +17,7 @@ from qlab import (
     Params,
     PerBlock,
     PerChannel,
+    PerTensor,
     Quantizer,
     Symmetric,
     Unscaled,
@@ -94,6 +96,25 @@ def test_codes_are_those_of_pytorchs_quantized_tensors():
         zero = torch.zeros(50, dtype=torch.int64)
         theirs = torch.quantize_per_channel(x, p.scale.double(), zero, 0, torch.qint8)
         assert torch.equal(c(x, p).codes, theirs.int_repr())
+        a = Quantizer(Asymmetric(8), PerChannel(1))
+        p = power_of_two(a.calibrate(x))
+        zero = to_torch_zero_point(p.zero_point).long()
+        theirs = torch.quantize_per_channel(x, p.scale.double(), zero, 1, torch.quint8)
+        assert torch.equal(a(x, p).codes, theirs.int_repr())
+        torch.testing.assert_close(a(x, p).dequantize(), theirs.dequantize(), rtol=0, atol=0)
+
+
+@pytest.mark.row("Q2")
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.integers(-20, 20), st.integers(0, 255), st.lists(st.floats(-300, 300, width=32), min_size=1, max_size=40))
+def test_our_sign_of_the_zero_point_is_minus_theirs_for_every_scale_and_value(exponent, zp, numbers):
+    x, s = torch.tensor(numbers, dtype=torch.float32), 2.0**exponent
+    theirs = (torch.round(x / s) + zp).clamp(0, 255)  # PyTorch, ONNX: q = clip(round(r/S) + zp), r̃ = S·(q − zp)
+    p = Params(torch.tensor([s]), from_torch_zero_point(torch.tensor([zp], dtype=torch.int32)))
+    stored = Quantizer(Asymmetric(8))(x, p)
+    assert torch.equal(stored.codes.float(), theirs)
+    assert torch.equal(stored.dequantize(), s * (theirs - zp))
+    assert torch.equal(stored.dequantize(), torch.fake_quantize_per_tensor_affine(x, s, zp, 0, 255))
 
 
 @pytest.mark.row("Q2")
@@ -106,48 +127,89 @@ def test_the_sign_of_the_zero_point_turns_and_turns_back():
     assert (to_torch_zero_point(p.zero_point) <= 255).all()
 
 
-def onnx_quantize_dequantize(x, scale, zero_point, axis=1, block=0):
-    """Return codes and values of ONNX Runtime's QuantizeLinear and DequantizeLinear."""
-    attributes = {"axis": axis} | ({"block_size": block} if block else {})
-    kinds = {np.dtype("uint8"): TensorProto.UINT8, np.dtype("int8"): TensorProto.INT8}
+KINDS = {
+    "uint4": (Asymmetric(4), TensorProto.UINT4),
+    "int4": (Symmetric(4, restricted=False), TensorProto.INT4),
+    "uint8": (Asymmetric(8), TensorProto.UINT8),
+    "int8": (Symmetric(8, restricted=False), TensorProto.INT8),
+    "uint16": (Asymmetric(16), TensorProto.UINT16),
+    "int16": (Symmetric(16, restricted=False), TensorProto.INT16),
+}
+
+
+def onnx_quantize_dequantize(x, kind, scale, zp, **attributes):
+    """Return codes and values of ONNX Runtime's QuantizeLinear and DequantizeLinear, with its optimizations off."""
     graph = helper.make_graph(
         [
             helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], **attributes),
             helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], **attributes),
+            helper.make_node("Cast", ["q"], ["codes"], to=TensorProto.INT32),
         ],
         "peer",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
         [
-            helper.make_tensor_value_info("q", kinds[zero_point.dtype], x.shape),
+            helper.make_tensor_value_info("codes", TensorProto.INT32, x.shape),
             helper.make_tensor_value_info("y", TensorProto.FLOAT, x.shape),
         ],
-        [onnx.numpy_helper.from_array(scale, "s"), onnx.numpy_helper.from_array(zero_point, "z")],
+        [
+            helper.make_tensor("s", TensorProto.FLOAT, scale.shape, scale.flatten().tolist()),
+            helper.make_tensor("z", kind, zp.shape, zp.flatten().tolist()),
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ort.InferenceSession(model.SerializeToString(), options).run(["q", "y"], {"x": x})
+    return ort.InferenceSession(model.SerializeToString(), options).run(["codes", "y"], {"x": x.numpy()})
 
 
 @pytest.mark.row("Q2", "Q3", "Q7")
-@pytest.mark.parametrize("kind", ["uint8 tensor", "int8 tensor", "uint8 channel", "int8 channel", "int8 block"])
-def test_codes_and_values_are_onnx_runtimes_to_the_bit(kind):
+@pytest.mark.parametrize("rows", ["tensor", "axis 0", "axis 1", "blocks"])
+@pytest.mark.parametrize("name", KINDS)
+def test_codes_and_values_are_onnx_runtimes_to_the_bit(name, rows):
+    grid, kind = KINDS[name]
+    granularity, shape, attributes = {
+        "tensor": (PerTensor(), (), {}),
+        "axis 0": (PerChannel(0), (16,), {"axis": 0}),
+        "axis 1": (PerChannel(1), (64,), {"axis": 1}),
+        "blocks": (PerBlock(16), (16, 4), {"axis": 1, "block_size": 16}),
+    }[rows]
     x = 3 * data(16, 64, seed=4) + 0.7
-    dtype, rows = kind.split()
-    grid = Asymmetric(8) if dtype == "uint8" else Symmetric(8, restricted=False)
-    granularity = {"tensor": None, "channel": PerChannel(0), "block": PerBlock(16)}[rows]
-    q = Quantizer(grid) if granularity is None else Quantizer(grid, granularity)
-    stored = q(x)
-    scale = stored.params.scale.numpy()
-    zero = to_torch_zero_point(stored.params.zero_point).numpy().astype(dtype)
-    if rows == "tensor":
-        codes, values = onnx_quantize_dequantize(x.numpy(), scale[0], zero[0].reshape(()))
-    elif rows == "channel":
-        codes, values = onnx_quantize_dequantize(x.numpy(), scale, zero, axis=0)
-    else:
-        codes, values = onnx_quantize_dequantize(x.numpy(), scale.reshape(16, 4), zero.reshape(16, 4), 1, 16)
-    np.testing.assert_array_equal(stored.codes.numpy(), codes)
+    q = Quantizer(grid, granularity)
+    for p in (q.calibrate(x), q.calibrate(x / 3)):  # the second one clips
+        stored = q(x, p)
+        zp = to_torch_zero_point(p.zero_point)
+        codes, values = onnx_quantize_dequantize(x, kind, p.scale.reshape(shape), zp.reshape(shape), **attributes)
+        np.testing.assert_array_equal(stored.codes.int().numpy(), codes)
+        np.testing.assert_array_equal(stored.dequantize().numpy(), values)
+
+
+@pytest.mark.row("Q2")
+def test_ties_are_onnx_runtimes():
+    p = Params(torch.tensor([0.25]), torch.tensor([-100], dtype=torch.int32))
+    x = torch.arange(-120.5, 170) / 4
+    codes, values = onnx_quantize_dequantize(x, TensorProto.UINT8, p.scale[0], to_torch_zero_point(p.zero_point)[0])
+    stored = Quantizer(Asymmetric(8))(x, p)
+    np.testing.assert_array_equal(stored.codes.int().numpy(), codes)
     np.testing.assert_array_equal(stored.dequantize().numpy(), values)
+
+
+@pytest.mark.row("Q2", "Q4")
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_brevitas_integer_quantizer_agrees_to_the_bit(bits):
+    from brevitas.core.function_wrapper import RoundSte, TensorClamp
+    from brevitas.core.quant import IntQuant
+
+    x = data(4000, seed=6)
+    for grid, narrow, signed in (
+        (Symmetric(bits), True, True),
+        (Symmetric(bits, restricted=False), False, True),
+        (Asymmetric(bits), False, False),
+    ):
+        theirs = IntQuant(narrow, signed, torch.nn.Identity(), RoundSte(), TensorClamp())
+        q = Quantizer(grid)
+        p = q.calibrate(x / 2)
+        zp = to_torch_zero_point(p.zero_point)[0].float()
+        assert torch.equal(q.fake(x, p), theirs(p.scale[0], zp, torch.tensor(float(bits)), x))
 
 
 @pytest.mark.row("Q4", "Q7")
@@ -213,6 +275,45 @@ def test_rounding_to_a_float_format_is_ml_dtypes_to_the_bit(name):
     ours = Quantizer(grid, calibration=Unscaled()).fake(x)
     theirs = torch.from_numpy(x.numpy().astype(dtype).astype(np.float32))
     assert torch.equal(ours, theirs)
+
+
+@pytest.mark.row("Q4", "Q7")
+@pytest.mark.parametrize("bits", [4, 8])
+def test_torchaos_symmetric_scales_are_ours_in_full_range(bits):
+    from torchao.quantization.quant_primitives import MappingType, choose_qparams_affine
+
+    x = data(32, 64, seed=5)
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    for block, granularity in (((1, 64), PerChannel(0)), ((1, 16), PerBlock(16)), ((32, 64), PerTensor())):
+        scale, zp = choose_qparams_affine(x, MappingType.SYMMETRIC, block, torch.int8, low, high, eps=1e-12)
+        ours = Quantizer(Symmetric(bits, restricted=False), granularity).calibrate(x)
+        torch.testing.assert_close(ours.scale, scale.flatten(), rtol=1e-6, atol=0)  # max|r|/((2^b − 1)/2)
+        assert not zp.any()
+        assert not ours.zero_point.any()
+
+
+@pytest.mark.row("Q11")
+@pytest.mark.parametrize("name", ["E4M3", "E5M2", "E3M2", "E2M3", "E2M1"])
+def test_every_half_precision_number_is_cast_as_ml_dtypes_casts_it(name):
+    grid, dtype = FORMATS[name]
+    x = np.arange(1 << 16, dtype=np.uint32).astype(np.uint16).view(np.float16)
+    x = x[np.isfinite(x) & (np.abs(x.astype(np.float64)) <= grid.unit_range[1])]
+    stored = Quantizer(grid, calibration=Unscaled())(torch.from_numpy(x))
+    theirs = x.astype(dtype)
+    np.testing.assert_array_equal(stored.dequantize().numpy(), theirs.astype(np.float16))
+    # Our code ±k is the magnitude's own bit pattern.
+    patterns = theirs.view(np.uint8) & ((1 << (grid.width - 1)) - 1)
+    np.testing.assert_array_equal(stored.codes.abs().numpy(), patterns)
+
+
+@pytest.mark.row("Q11")
+@pytest.mark.parametrize(("name", "kernel"), [("E2M1", "f4"), ("E3M2", "f6_e3m2"), ("E2M3", "f6_e2m3")])
+def test_torchaos_microscaling_casts_saturate_like_ours(name, kernel):
+    from torchao.prototype.mx_formats import kernels
+
+    to, back = getattr(kernels, f"f32_to_{kernel}_unpacked"), getattr(kernels, f"{kernel}_unpacked_to_f32")
+    x = torch.cat([40 * data(20_000, seed=8), data(20_000, seed=9)])
+    assert torch.equal(Quantizer(FORMATS[name][0], calibration=Unscaled()).fake(x), back(to(x)))
 
 
 @pytest.mark.row("Q11")

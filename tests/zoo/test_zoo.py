@@ -106,3 +106,21 @@ def test_bad_input_is_named():
         zoo.evaluate(zoo.build("mlp"))
     with pytest.raises(ValueError, match="positive"):
         zoo.TrainingSettings(epochs=0)
+
+
+@pytest.mark.slow
+@pytest.mark.row("Q7", "B2")
+def test_the_separable_network_suffers_per_tensor_and_not_per_channel():
+    from qlab import PerChannel, Quantizer, Recipe, Symmetric, quantize
+    from qlab.network import quantizable_layers
+    from qlab.ptq import fold_batchnorm
+
+    folded = fold_batchnorm(zoo.load("separable"))
+    full = zoo.card("separable").accuracy
+    tensor = zoo.evaluate(quantize(folded, Recipe(Quantizer(Symmetric(8)))))
+    channel = zoo.evaluate(quantize(folded, Recipe(Quantizer(Symmetric(8), PerChannel(0)))))
+    assert full - tensor > 0.02
+    assert abs(full - channel) < 0.005
+    assert f"per tensor symmetric, 8 bits: {tensor:.2%}" in zoo.card("separable").notes
+    ranges = dict(quantizable_layers(folded))["3.body.3"].weight.detach().flatten(1).abs().amax(1)
+    assert ranges.max() > 1000 * ranges.median()
