@@ -302,7 +302,7 @@ def half_step(
         for g in found:
             g.div_(scale.scale)
         optimizer.step()
-    return float(loss), scale.after(finite)
+    return loss.item(), scale.after(finite)
 
 
 def _all_finite(tensors: Iterable[Tensor]) -> bool:

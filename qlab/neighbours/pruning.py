@@ -147,14 +147,19 @@ def mask_of(layer: nn.Module) -> Tensor | None:
 
 
 def bake(model: nn.Module) -> nn.Module:
-    """Return a copy of `model` with every parametrization of a weight (mask, quantizer) made into plain numbers.
+    """Return a copy of `model` with every parametrization of a layer (mask, quantizer) made into plain numbers.
 
     Survey-map row: B7.
     """
     model = copy.deepcopy(model)
     for layer in quantizable_layers(model).values():
-        if parametrize.is_parametrized(layer, "weight"):
-            parametrize.remove_parametrizations(layer, "weight")
+        if parametrize.is_parametrized(layer):
+            # Not parametrize.remove_parametrizations: it changes the class, which the copy shares with the original.
+            values = {name: getattr(layer, name).detach().clone() for name in layer.parametrizations}
+            layer.__class__ = parametrize.type_before_parametrizations(layer)
+            del layer.parametrizations
+            for name, value in values.items():
+                setattr(layer, name, nn.Parameter(value))
     return model
 
 
