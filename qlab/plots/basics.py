@@ -95,7 +95,7 @@ def staircase(values: Tensor, quantizer: Quantizer, name: str = "weight") -> Fig
     params = quantizer.calibrate(r)
     points = levels(quantizer, params)
     reach = float(r.abs().max()) * 1.08
-    figure, (top, below) = _axes((6.2, 5.4), 2, 1, sharex=True, height_ratios=[3, 2])
+    figure, (top, below) = _axes((6.0, 5.2), 2, 1, sharex=True, height_ratios=[3, 2])
     top.plot([-reach, reach], [-reach, reach], color=PALETTE["grey"], lw=1, ls=":", label=r"$\tilde r = r$")
     _steps(top, quantizer, params, -reach, reach, color=PALETTE["blue"], ls="-", label=r"$\tilde r = S(Q(r)+Z)$")
     error = r - quantizer.fake(r, params)
@@ -128,18 +128,17 @@ def staircases(values: Tensor, quantizers: Mapping[str, Quantizer]) -> Figure:
     Survey-map rows: Q2, Q8.
     """
     r = values.detach().flatten()
-    reach = float(r.abs().max()) * 1.05
-    figure, panels = _axes((7.0, 3.7), 1, len(quantizers), sharey=True, squeeze=False)
+    fits = {name: levels(q, q.calibrate(r)) for name, q in quantizers.items()}
+    reach = max(float(r.abs().max()), *(float(np.abs(points).max()) for points in fits.values())) * 1.05
+    figure, panels = _axes((6.2, 3.4), 1, len(quantizers), sharey=True, squeeze=False)
     for ax, (name, quantizer), color in zip(panels[0], quantizers.items(), ("blue", "vermilion"), strict=False):
         params = quantizer.calibrate(r)
         count, edges = np.histogram(r.numpy(), bins=60)
         height = count / count.max() * reach * 0.9
         ax.bar(edges[:-1], height, np.diff(edges), bottom=-reach, align="edge", **_DATA)
         _steps(ax, quantizer, params, -reach, reach, color=PALETTE[color], ls="-")
-        points = levels(quantizer, params)
-        ax.plot(
-            np.full(len(points), -reach * 1.0), points, ls="", marker=">", ms=6, color=PALETTE[color], clip_on=False
-        )
+        points = fits[name]
+        ax.plot(np.full(len(points), -reach), points, ls="", marker=">", ms=6, color=PALETTE[color], clip_on=False)
         ax.set(xlabel="r", xlim=(-reach, reach), ylim=(-reach, reach), title=name)
         ax.set_aspect("equal")
     panels[0][0].set_ylabel(r"$\tilde r$")
@@ -161,7 +160,7 @@ def zero_points(values: Mapping[str, Tensor], quantizers: Mapping[str, Quantizer
 
     Survey-map row: Q4.
     """
-    figure, panels = _axes((7.2, 2.7 * len(values)), len(values), len(quantizers), squeeze=False, sharey="row")
+    figure, panels = _axes((6.2, 2.5 * len(values)), len(values), len(quantizers), squeeze=False, sharey="row")
     for line, (title, x) in zip(panels, values.items(), strict=True):
         r = x.detach().flatten()
         reach = float(r.abs().max()) * 1.15
@@ -200,7 +199,7 @@ def error_densities(values: Tensor, quantizers: Sequence[Quantizer], names: Sequ
     Survey-map row: Q3.
     """
     r = values.detach().flatten()
-    figure, panels = _axes((7.0, 2.9), 1, len(quantizers), sharey=True, squeeze=False)
+    figure, panels = _axes((6.2, 2.7), 1, len(quantizers), sharey=True, squeeze=False)
     for ax, quantizer, name in zip(panels[0], quantizers, names, strict=True):
         params = quantizer.calibrate(r)
         error = (quantizer.fake(r, params) - r) / params.scale
@@ -231,7 +230,7 @@ def against_bits(
 
     Survey-map row: Q4.
     """
-    figure, ax = _axes((6.6, 3.8))
+    figure, ax = _axes((6.2, 3.7))
     for (name, ys), marker, line in zip(curves.items(), MARKERS, LINES, strict=False):
         ax.plot(bits, ys, marker=marker, ls=line, label=name)
     for name, y in (dashed or {}).items():
@@ -270,7 +269,7 @@ def clipping_tradeoff(values: Tensor, quantizer: Quantizer, fraction: float, fra
 
     clipped, rounded = (np.array(e) for e in zip(*(parts(float(f)) for f in fractions), strict=True))
     here = sum(parts(fraction))
-    figure, (top, below) = _axes((6.2, 5.2), 2, 1, height_ratios=[2, 3])
+    figure, (top, below) = _axes((6.0, 5.0), 2, 1, height_ratios=[2, 3])
     alpha, beta = max(low, -fraction * reach), min(high, fraction * reach)
     top.hist(r, bins=100, log=True, **_DATA)
     top.axvspan(alpha, beta, color=PALETTE["sky"], alpha=0.25)
@@ -306,7 +305,7 @@ def granularity_ranges(weight: Tensor, granularities: Mapping[str, Granularity])
     """
     w = weight.detach()
     n = len(w)
-    figure, panels = _axes((7.2, 3.8), 1, len(granularities), sharex=True, sharey=True, squeeze=False)
+    figure, panels = _axes((6.2, 3.6), 1, len(granularities), sharex=True, sharey=True, squeeze=False)
     for ax, (title, granularity) in zip(panels[0], granularities.items(), strict=True):
         reach = granularity.rows(w).abs().amax(1, keepdim=True)
         count = len(reach)
@@ -340,7 +339,7 @@ def chosen_ranges(values: Tensor, quantizer: Quantizer, methods: Mapping[str, Ca
         error = r - quantizer.fake(r, _params(quantizer, 0.0, beta))
         return float(10 * torch.log10(power / error.square().mean()))
 
-    figure, ax = _axes((6.6, 4.2))
+    figure, ax = _axes((6.2, 4.0))
     reach = float(r.max())
     betas = np.linspace(0.05, 1, 120) * reach
     ax.plot(betas, [sqnr(b) for b in betas], color=PALETTE["grey"], ls="-")
@@ -361,7 +360,7 @@ def pareto(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[flo
 
     Survey-map row: Q7.
     """
-    figure, axes = _axes((7.2, 4.0), 1, len(panels), squeeze=False)
+    figure, axes = _axes((6.2, 3.8), 1, len(panels), squeeze=False)
     for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
         for (name, (bits, quality)), marker, line in zip(curves.items(), MARKERS, LINES, strict=False):
             ax.plot(bits, quality, marker=marker, ls=line, label=name)
