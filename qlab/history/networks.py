@@ -126,7 +126,7 @@ def loss_along_line(a: nn.Module, b: nn.Module, images: Images, at: Sequence[flo
 
     References
     ----------
-    Goodfellow et al. 2015, section 3.
+    Goodfellow et al. 2015.
 
     Survey-map row: H11.
     """

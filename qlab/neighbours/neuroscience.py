@@ -10,7 +10,7 @@ exactly.
 The noise of nerves (Faisal et al. 2008): *thermal* noise adds to the signal, *sensory* noise grows with it, *synaptic*
 transmission fails altogether now and then.
 
-Sources: Oliver, Pierce, Shannon 1948, *The philosophy of PCM*, section III; Faisal, Selen, Wolpert 2008, *Noise in the
+Sources: Oliver, Pierce, Shannon 1948, *The philosophy of PCM*; Faisal, Selen, Wolpert 2008, *Noise in the
 nervous system*; Gholami et al. 2021, section I (quantization and neuroscience).
 """
 
@@ -217,7 +217,7 @@ def relay_error(levels: int, spacing: float, sigma: float | NDArray[Any]) -> Flo
 
     References
     ----------
-    Oliver et al. 1948, section III; the inner levels can err to both sides, the outer two to one.
+    Oliver et al. 1948; the inner levels can err to both sides, the outer two to one.
 
     Examples
     --------

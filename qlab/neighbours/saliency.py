@@ -10,7 +10,7 @@ The diagonal of the Hessian comes in three strengths:
     squared_gradients    h_ii = E_(x,y) (∂log p_y/∂w_i)²            one backward pass per picture ("empirical Fisher")
 
 Sources: LeCun, Denker, Solla 1990, *Optimal brain damage*; for the last two: Martens 2020, *New insights and
-perspectives on the natural gradient method*, sections 5 and 11.
+perspectives on the natural gradient method*.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def optimal_brain_damage(
 
     References
     ----------
-    LeCun et al. 1990, equation 4.
+    LeCun et al. 1990, section 2.
 
     Survey-map row: B7.
     """
@@ -85,7 +85,7 @@ def hessian_diagonal(
 
     References
     ----------
-    LeCun et al. 1990, section 2; Martens 2020, sections 5 and 11.
+    LeCun et al. 1990, section 2; Martens 2020.
 
     Survey-map row: B7.
     """

@@ -209,7 +209,7 @@ def search(
 
     References
     ----------
-    Bergstra et al. 2011, section 4; constraints: Optuna's c-TPE (Watanabe and Hutter 2023).
+    Bergstra et al. 2011, section 4; Akiba et al. 2019.
 
     Survey-map rows: B5, B6.
     """

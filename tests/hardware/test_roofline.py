@@ -75,7 +75,7 @@ def test_points_of_layers():
 
 @pytest.mark.row("C1")
 def test_the_surveys_ratios_for_an_int8_addition():
-    """30 times less energy and 116 times less area than fp32: Gholami et al. 2021, section V."""
+    """30 times less energy and 116 times less area than fp32, as the survey says beside its figure 7."""
     assert ADD_PJ["fp32"] / ADD_PJ["int8"] == pytest.approx(30)
     assert round(ADD_UM2["fp32"] / ADD_UM2["int8"]) == 116
 
