@@ -78,7 +78,10 @@ class _Residual(nn.Module):
     def __init__(self, a: int, b: int, kernel: int, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(*_conv_bn(a, b, kernel, stride), nn.ReLU(), *_conv_bn(b, b, kernel))
-        self.shortcut = nn.Identity() if a == b and stride == 1 else nn.Sequential(*_conv_bn(a, b, 1, stride))
+        # Pooling before the 1×1 convolution, not a stride in it: with channels_last memory and fewer than 8 channels
+        # the backward pass of a strided 1×1 convolution in PyTorch 2.13 writes past its buffer on a CPU.
+        shortcut = nn.Sequential(nn.AvgPool2d(stride), *_conv_bn(a, b, 1))
+        self.shortcut = nn.Identity() if a == b and stride == 1 else shortcut
 
     def forward(self, h: Tensor) -> Tensor:
         return torch.relu(self.shortcut(h) + self.body(h))
