@@ -49,8 +49,8 @@ def page(room: str, modules: list[str]) -> str:
     if not modules:
         blocks.append("*In preparation.*")
     for module in modules:
-        directive = f".. automodule:: {module}\n   :members:\n   :show-inheritance:"
-        blocks.append(f"## `{module}`\n\n```{{eval-rst}}\n{directive}\n```")
+        directive = f".. automodule:: {module}\n   :members:"
+        blocks.append(f"## {module}\n\n```{{eval-rst}}\n{directive}\n```")
     return "\n\n".join(blocks) + "\n"
 
 

@@ -29,7 +29,7 @@ if ! works $VENV/bin/python; then
         if works "$candidate"; then python=$candidate; break; fi
     done
     if [ -z "$python" ]; then
-        found=$(python3 --version 2>&1) || found="no python3"
+        found=$("${PYTHON:-python3}" --version 2>&1) || found="${PYTHON:-python3} does not run"
         fail "Python 3.11 or newer is needed; found: ${found%%$'\n'*}. Install it (Debian: apt-get install python3 python3-venv)," \
              "or name one: make env PYTHON=/path/to/python3.12"
     fi

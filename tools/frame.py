@@ -35,7 +35,7 @@ def toc(plan: dict, root: Path) -> str:
         "parts:",
     ]
     for part in plan["parts"]:
-        lines += [f'  - caption: "{part["title"]}"', "    chapters:", f"      - file: {part['file']}"]
+        lines += [f'  - caption: "{part["title"].split(". ")[0]}"', "    chapters:", f"      - file: {part['file']}"]
         lines += [f"      - file: {chapter['file']}" for chapter in part["chapters"] if exists(chapter["file"], root)]
     lines += ["  - caption: Reference", "    chapters:"]
     for page in plan["reference"]:

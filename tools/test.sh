@@ -38,7 +38,7 @@ fi
 step "notebooks (nbval)" .venv/bin/python -m pytest --nbval-lax -p no:randomly -n 2 --dist loadfile -q --durations 50 \
     --durations-min 1 book labs/source
 step "book, from a clean tree" tools/book.sh clean
-step "the book in a browser" .venv/bin/python -m pytest tests -m browser -q
+step "the book in a browser" .venv/bin/python -m pytest tests/book -m browser -n 2 -q
 
 printf '\n== where the time went\n%s' "$table"
 [ $failed = 0 ] && echo "All steps passed." || echo "Some steps FAILED: look above."

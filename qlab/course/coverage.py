@@ -30,10 +30,11 @@ _SPAN = re.compile(r"([A-Z])(\d+)(?:\s*[–-]\s*(?:\1)?(\d+))?")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a row is met: its name and its address, relative to the top of the project (empty when it has no page)."""
+    """Where a row is met: its name, its page in the built book (empty when it has none) and, for code, its module."""
 
     name: str
     address: str = ""
+    module: str = ""
 
 
 @dataclass(frozen=True)
@@ -204,29 +205,27 @@ def table_html(root: Path = ROOT, up: str = "../") -> str:
     started = sum(row.started for row in rows)
     blocks = [f"<p>{started} of {len(rows)} rows have been started.</p>"]
     for part in dict.fromkeys(row.part for row in rows):
-        heads = "".join(
-            f'<th scope="col">{name}</th>' for name in ("Row", "Concept", "Library", "Chapter", "Tests", "Lab")
-        )
         name = html.escape(part)
+        heads = "".join(f'<th scope="col">{head}</th>' for head in ("Row", "Concept", "Library", "Tests"))
         body = "".join(_row_html(row, up) for row in rows if row.part == part)
         blocks.append(
-            f'<h2>{name}</h2><div class="qlab-scroll" tabindex="0" role="region" aria-label="{name}">'
-            f'<table class="qlab-coverage"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+            f'<h2>{name}</h2><table class="qlab-coverage" aria-label="{name}"><thead><tr>{heads}</tr></thead>'
+            f"<tbody>{body}</tbody></table>"
         )
     return "\n".join(blocks)
 
 
 def _row_html(row: Row, up: str) -> str:
-    """Make one row of the HTML table."""
+    """Make one row of the HTML table: the concept with its chapter and lab, the code, the tests."""
     year = f" ({html.escape(row.year)})" if row.year else ""
-    head = f'<th scope="row">{row.id}</th><td>{html.escape(row.concept)}{year}</td>'
+    concept = f"{html.escape(row.concept)}{year}"
+    head = f'<tr><th scope="row">{row.id}</th>'
     if not row.started:
-        return f'<tr>{head}<td colspan="4"><em>{IN_PREPARATION}</em></td></tr>'
-    lab = _links(row.labs, up) if row.labs or row.wants_lab else "–"
-    return (
-        f"<tr>{head}<td>{_links(row.code, up)}</td><td>{_links(row.chapters, up)}</td>"
-        f"<td>{_tests_html(row.tests)}</td><td>{lab}</td></tr>"
-    )
+        return f"{head}<td>{concept}</td><td><em>{IN_PREPARATION}</em></td><td></td></tr>"
+    concept += f"<p>Chapter: {_links(row.chapters, up)}</p>"
+    if row.labs or row.wants_lab:
+        concept += f"<p>Lab: {_links(row.labs, up)}</p>"
+    return f"{head}<td>{concept}</td><td>{_code_html(row.code, up)}</td><td>{_tests_html(row.tests)}</td></tr>"
 
 
 def _links(places: tuple[Place, ...], up: str) -> str:
@@ -240,14 +239,31 @@ def _links(places: tuple[Place, ...], up: str) -> str:
     return "<br>".join(made) or f"<em>{IN_PREPARATION}</em>"
 
 
+def _code_html(places: tuple[Place, ...], up: str) -> str:
+    """Make links to objects, those of one module on one line."""
+    modules: dict[str, list[str]] = {}
+    for place in places:
+        module, name = place.module or place.name, place.name.removeprefix(place.module).lstrip(".")
+        link = f'<a href="{up}{html.escape(place.address)}">{html.escape(name or module)}</a>'
+        modules.setdefault(module, []).append(link if name else f"{link} (whole)")
+    made = [f"<strong>{html.escape(module)}</strong>: {', '.join(links)}" for module, links in modules.items()]
+    return "<br>".join(made) or f"<em>{IN_PREPARATION}</em>"
+
+
 def _tests_html(places: tuple[Place, ...]) -> str:
     """Name the test files, with the number of marked tests in each."""
     files: dict[str, int] = {}
     for place in places:
         name = place.name.split("::")[0]
         files[name] = files.get(name, 0) + 1
-    made = [f"{html.escape(name.removeprefix('tests/'))} ({count})" for name, count in files.items()]
+    made = [f"{_breakable(name)}&nbsp;({count})" for name, count in files.items()]
     return "<br>".join(made) or f"<em>{IN_PREPARATION}</em>"
+
+
+def _breakable(file: str) -> str:
+    """Let a long file name break after its strokes."""
+    short = html.escape(file.removeprefix("tests/").removesuffix(".py"))
+    return re.sub("([/_])", r"\1<wbr>", short)
 
 
 def _code(root: Path) -> Iterator[tuple[tuple[str, ...], Place]]:
@@ -262,14 +278,25 @@ def _code(root: Path) -> Iterator[tuple[tuple[str, ...], Place]]:
         module = ".".join(parts[:-1] if package else parts)
         room = parts[1] if len(parts) > 2 else "core"
         tree = ast.parse(path.read_text(encoding="utf-8"))
+        offered = _offered(tree)
         for name, doc in _docstrings(tree):
             ids = rows_of_docstring(doc)
             full = f"{module}.{name}" if name else module
-            anchor = full if name else f"module-{module}"
+            # The API pages show what a module offers; the rest is reached through the module.
+            shown = name and (offered is None or name.split(".")[0] in offered)
+            anchor = full if shown else f"module-{module}"
             # A package's own page shows its modules, not its docstring.
             address = f"book/api/{room}.html" + ("" if package else f"#{anchor}")
             if ids:
-                yield ids, Place(full.removeprefix("qlab."), address)
+                yield ids, Place(full.removeprefix("qlab."), address, module.removeprefix("qlab."))
+
+
+def _offered(tree: ast.Module) -> set[str] | None:
+    """Return the names in a module's `__all__`, or None when it has none."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
+            return set(ast.literal_eval(node.value))
+    return None
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.book.conftest import pages
+from tests.book.conftest import HTML, pages
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 # What this theme logs on every page, harmlessly.
@@ -32,63 +32,55 @@ def opened(page, address):
     return page
 
 
+CONTRAST = """() => {
+  const parse = c => c.match(/[\\d.]+/g).map(Number);
+  const lum = c => { const f = parse(c).slice(0, 3).map(v => v / 255)
+      .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+      return 0.2126 * f[0] + 0.7152 * f[1] + 0.0722 * f[2]; };
+  const ground = e => { for (; e; e = e.parentElement) {
+      const c = parse(getComputedStyle(e).backgroundColor);
+      if (c.length < 4 || c[3] > 0.5) return getComputedStyle(e).backgroundColor; }
+      return 'rgb(255,255,255)'; };
+  let worst = [21, ''];
+  document.querySelectorAll('article :is(p, li, td, th, dd, h1, h2, h3, label, output, pre)').forEach(e => {
+      if (!e.textContent.trim() || !e.offsetParent) return;
+      const a = lum(getComputedStyle(e).color), b = lum(ground(e));
+      const found = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+      if (found < worst[0]) worst = [found, e.tagName + ': ' + e.textContent.trim().slice(0, 60)]; });
+  return worst; }"""
+WORDS = """() => { const a = document.querySelector('article').cloneNode(true);
+  a.querySelectorAll('pre, code, .highlight').forEach(e => e.remove()); return a.textContent; }"""
+WORDLESS = """() => [...document.querySelectorAll('article img')]
+  .filter(i => !i.alt.trim() || i.alt.startsWith('../') || i.alt.startsWith('_images')).map(i => i.src.slice(0, 80))"""
+
+
 @pytest.mark.parametrize("path", pages())
-def test_page_loads_whole_and_asks_no_outside_host(page, site, path):
+def test_page(page, site, path):
+    """One visit: the page loads whole and from here only, renders, and reads in a narrow window, light and dark."""
     opened(page, f"{site}/{path}")
     page.wait_for_load_state("networkidle")
     complaints = [c for c in page.complaints if not any(k in c for k in KNOWN)]
-    assert not complaints
+    assert not complaints, "the browser complains"
     outside = [u for u in page.requested if urlsplit(u).scheme != "data" and urlsplit(u).hostname != "127.0.0.1"]
-    assert not outside
+    assert not outside, "the page asks an outside host"
     assert page.title()
 
+    assert page.locator("mjx-merror").count() == 0, "an equation does not parse"
+    assert page.locator("mjx-container").count() >= page.locator("span.math, div.math").count(), "unrendered math"
+    words = page.evaluate(WORDS)
+    assert "$$" not in words, "raw math in the text"
+    assert "Traceback" not in words
+    assert not re.search(r"\{(glue|cite|prf|ref|eq)[:}]", words), "a role that was not rendered"
+    assert not page.evaluate(WORDLESS), "a picture without words"
 
-@pytest.mark.parametrize("path", pages())
-def test_math_is_rendered_and_pictures_have_words(page, site, path):
-    opened(page, f"{site}/{path}")
-    assert page.locator("mjx-merror").count() == 0
-    wanted = page.locator("span.math, div.math").count()
-    assert page.locator("mjx-container").count() >= wanted
-    code_free = page.evaluate(
-        "(() => { const a = document.querySelector('article').cloneNode(true);"
-        " a.querySelectorAll('pre, code, .highlight').forEach(e => e.remove()); return a.textContent; })()"
-    )
-    assert "$$" not in code_free
-    assert "Traceback" not in code_free
-    assert not re.search(r"\{(glue|cite|prf|ref|eq)[:}]", code_free)
-    wordless = page.evaluate(
-        "[...document.querySelectorAll('article img')].filter(i => !i.alt || i.alt.startsWith('../')"
-        " || i.alt.startsWith('_images')).map(i => i.src)"
-    )
-    assert not wordless
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", pages())
-def test_page_can_be_read_in_a_narrow_window_and_in_the_dark(browser, site, path, scheme):
-    tab = browser.new_page(viewport={"width": 400, "height": 800}, color_scheme=scheme)
-    opened(tab, f"{site}/{path}")
-    tab.evaluate(f"document.documentElement.dataset.theme = '{scheme}'")
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 401
-    contrast = tab.evaluate(
-        """() => {
-          const parse = c => { const m = c.match(/[\\d.]+/g).map(Number); return m; };
-          const lum = c => { const f = parse(c).slice(0, 3).map(v => v / 255)
-              .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-              return 0.2126 * f[0] + 0.7152 * f[1] + 0.0722 * f[2]; };
-          const ground = e => { for (; e; e = e.parentElement) {
-              const c = parse(getComputedStyle(e).backgroundColor);
-              if (c.length < 4 || c[3] > 0.5) return getComputedStyle(e).backgroundColor; }
-              return 'rgb(255,255,255)'; };
-          let worst = 21;
-          document.querySelectorAll('article p, article li, article td, article h1').forEach(e => {
-              if (!e.textContent.trim() || !e.offsetParent) return;
-              const a = lum(getComputedStyle(e).color), b = lum(ground(e));
-              worst = Math.min(worst, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)); });
-          return worst; }"""
-    )
-    tab.close()
-    assert contrast >= 4.5
+    page.set_viewport_size({"width": 400, "height": 800})
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate(f"document.documentElement.dataset.theme = '{scheme}'")
+        page.wait_for_timeout(250)  # the theme fades its colours
+        assert page.evaluate("document.documentElement.scrollWidth") <= 401, f"wider than the window ({scheme})"
+        contrast, where = page.evaluate(CONTRAST)
+        assert contrast >= 4.5, f"hard to read in the {scheme}: {where}"
 
 
 def test_search_finds_a_term(page, site):
@@ -124,3 +116,27 @@ def test_the_dark_mode_button_works(page, site):
         page.locator("button.theme-switch-button").first.click()
         seen.add(page.evaluate("document.documentElement.dataset.theme"))
     assert seen == {"light", "dark"}
+
+
+def test_links_of_the_coverage_table_lead_somewhere():
+    page = (HTML / "book/coverage.html").read_text(encoding="utf-8")
+    table = page[page.index('class="qlab-coverage"') :]
+    links = set(re.findall(r'<a href="\.\./((?:book|labs)/[^"#]+)#?([^"]*)"', table[: table.rindex("</table>")]))
+    assert links
+    texts = {file: (HTML / file).read_text(encoding="utf-8") for file, _ in links}
+    assert not [f"{file}#{place}" for file, place in sorted(links) if place and f'id="{place}"' not in texts[file]]
+
+
+def test_a_plotly_figure_is_drawn_by_the_books_own_script(page, site):
+    import plotly.graph_objects as go
+
+    from qlab.plots import plotly_html
+
+    figures = [plotly_html(go.Figure(go.Scatter(y=[1, 3, i])), "a line") for i in (2, 4)]
+    body = "".join(figure._repr_html_() for figure in figures)
+    text = f'<!doctype html><html data-content_root="../"><body>{body}</body></html>'
+    page.route("**/book/plotly-test.html", lambda route: route.fulfill(body=text, content_type="text/html"))
+    page.goto(f"{site}/book/plotly-test.html")
+    page.wait_for_function("document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length === 2")
+    assert [u for u in page.requested if u.endswith("plotly.min.js")] == [f"{site}/_static/plotly.min.js"]
+    assert not [u for u in page.requested if u.startswith("http") and not u.startswith(site)]

@@ -1,0 +1,97 @@
+"""The sources of the book and the labs: complete, clean, and asking nothing of any outside host."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from qlab.course.coverage import survey_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAN = yaml.safe_load((ROOT / "book/_plan.yml").read_text(encoding="utf-8"))
+CHAPTERS = [chapter for part in PLAN["parts"] for chapter in part["chapters"]]
+NOTEBOOKS = sorted(p.relative_to(ROOT).as_posix() for d in ("book", "labs") for p in (ROOT / d).rglob("*.ipynb"))
+NOTEBOOKS = [name for name in NOTEBOOKS if ".ipynb_checkpoints" not in name]
+PAGES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "book").glob("*.md"))
+# What makes a browser fetch: sources of elements, imports and fetches; an ordinary link does not.
+FETCHES = re.compile(r"""(?:src\s*=|@import|url\(|fetch\(|import\()\s*["'\\(]*https?://""")
+
+
+def notebook(name):
+    return json.loads((ROOT / name).read_text(encoding="utf-8"))
+
+
+def test_plan_covers_every_row_of_the_survey_once():
+    planned = [row for part in PLAN["parts"][:6] for chapter in part["chapters"] for row in chapter["rows"]]
+    assert sorted(planned) == sorted(row.id for row in survey_rows())
+
+
+def test_table_of_contents_and_chapter_lists_are_what_the_files_give():
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools/frame.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_every_notebook_is_in_the_plan(name):
+    known = {chapter["file"] for chapter in CHAPTERS} | set(PLAN["reference"])
+    assert name.removesuffix(".ipynb").replace("labs/source/", "labs/release/") in known
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_is_clean_and_names_its_rows(name):
+    content = notebook(name)
+    assert content["metadata"]["kernelspec"]["name"] == "python3"
+    rows = content["metadata"]["qlab"]["rows"]
+    file = name.removesuffix(".ipynb").replace("labs/source/", "labs/release/")
+    planned = [chapter["rows"] for chapter in CHAPTERS if chapter["file"] == file]
+    assert sorted(rows) == sorted(planned[0] if planned else [])
+    ids = [cell["id"] for cell in content["cells"]]
+    assert len(set(ids)) == len(ids)
+    for cell in content["cells"]:
+        if cell["cell_type"] == "code":
+            assert not cell["outputs"], "run nbstripout"
+            assert cell["execution_count"] is None
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS + PAGES)
+def test_source_fetches_nothing_from_outside(name):
+    assert not FETCHES.search((ROOT / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", [n for n in NOTEBOOKS if n.startswith("book/") and n != "book/coverage.ipynb"])
+def test_chapter_has_its_sections_and_a_claim(name):
+    cells = notebook(name)["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    wanted = ["What you will be able to do", "The idea in a picture", "What it costs on hardware"]
+    wanted += ["Where it breaks", "Exercises", "Further reading"]
+    found = [heading for heading in re.findall(r"^## +(.+?)\s*$", text, re.MULTILINE) if heading in wanted]
+    assert found == wanted
+    assert "{solution" in text
+    assert "{cite:" in text
+    claims = [cell for cell in cells if "claim" in cell["metadata"].get("tags", [])]
+    assert claims
+    assert all("assert" in "".join(cell["source"]) for cell in claims)
+
+
+def test_every_citation_is_in_the_bibliography_and_keys_are_unique():
+    keys = re.findall(r"^@\w+\{([^,]+),", (ROOT / "book/references.bib").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(set(keys)) == len(keys)
+    cited = set()
+    for name in NOTEBOOKS + PAGES:
+        for group in re.findall(r"\{cite:?\w*\}`([^`]+)`", (ROOT / name).read_text(encoding="utf-8")):
+            cited |= {key.strip() for key in group.split(",")}
+    assert cited <= set(keys)
+    assert "gholami2021survey" in cited
+
+
+def test_glossary_terms_are_sorted_and_unique():
+    text = (ROOT / "book/glossary.md").read_text(encoding="utf-8").split("```{glossary}")[1].split("```")[0]
+    terms = [line for line in text.splitlines() if line and not line.startswith(" ")]
+    assert len(set(terms)) == len(terms)
+    assert terms == sorted(terms, key=str.lower)
