@@ -21,8 +21,8 @@ from qlab.zoo.training import evaluate
 PLACE = Path(__file__).with_name("search_table.py")
 HEAD = '''"""Accuracies of the whole search space, made by `python -m qlab.neighbours.make_search_table`; do not edit.
 
-(block, kernel, width, depth): for each of {bits} bits, right answers among the 1,000 validation and the 10,000 test
-pictures. One training run each ({settings}).
+(block, kernel, width, depth): for each of {bits} bits, right answers among the 1,000 validation and
+the 10,000 test pictures. One training run each ({settings}).
 """
 
 ACCURACIES: dict[tuple[str, int, int, int], tuple[tuple[int, int], ...]] = {{

@@ -4,8 +4,8 @@
     such that  cost(c) ≤ budget   bytes, or measured milliseconds
 
 The cost is known before a candidate is trained, so one that is over budget is never trained: the sampler is told by how
-much it is over, cost/budget − 1, and nothing else. Random search spends its trials in the same way; what a
-clever sampler is worth is the difference at equal trials, over many seeds.
+much it is over, cost/budget − 1, and nothing else. Random search spends its trials in the same way; what a clever
+sampler is worth is the difference at equal trials, over many seeds.
 
 An objective that trains takes seconds per candidate. `tabular` looks the same numbers up in a table of the whole space
 that was computed once (`python -m qlab.neighbours.make_search_table`), so that a hundred searches take a minute.
@@ -17,6 +17,7 @@ of whole spaces: Ying et al. 2019, *NAS-Bench-101*; measured latency as the cons
 from __future__ import annotations
 
 import math
+import random
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -27,9 +28,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from qlab.hardware.timing import compare
-from qlab.neighbours.search_space import SPACE, Candidate, build_candidate, quantized_candidate
+from qlab.neighbours.search_space import SPACE, Candidate, build_candidate
 from qlab.neighbours.search_table import ACCURACIES
-from qlab.network import network_bytes
+from qlab.network import quantizable_layers
+from qlab.packing import packed_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +66,11 @@ def candidate_bytes(candidate: Candidate) -> int:
 
     Survey-map row: B5.
     """
-    return network_bytes(quantized_candidate(candidate, build_candidate(candidate)))
+    network = build_candidate(candidate)
+    weights = [layer.weight for layer in quantizable_layers(network).values()]
+    coded = sum(packed_bytes(w.numel(), candidate.bits) + 4 * len(w) for w in weights)  # and a scale a channel
+    everything = [*network.parameters(), *(b for b in network.buffers() if b.is_floating_point())]
+    return coded + 4 * (sum(t.numel() for t in everything) - sum(w.numel() for w in weights))
 
 
 def candidate_latency(candidate: Candidate, batch: int = 32, turns: int = 15) -> float:
@@ -197,7 +203,8 @@ def search(
     budget : float
         In the unit of the cost.
     trials : int
-        Candidates looked at, whether within the budget or not.
+        Different candidates looked at, whether within the budget or not. (Where a sampler repeats itself, a random
+        candidate takes the place of the repetition.)
     sampler : {"tpe", "random"}
         Tree-structured Parzen estimator with constraints, or uniform choice.
     seed : int
@@ -220,24 +227,39 @@ def search(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    tried: list[Trial] = []
-
-    def run(trial: optuna.Trial) -> float:
-        c = Candidate(**{name: trial.suggest_categorical(name, values) for name, values in SPACE.items()})
-        price = float(cost(c))
-        trial.set_user_attr("over", price / budget - 1)
-        value = float(objective(c)) if price <= budget else math.nan
-        tried.append(Trial(c, price, value))
-        return value if price <= budget else 0.0
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        chooser: Any = (
-            optuna.samplers.RandomSampler(seed=seed)
-            if sampler == "random"
-            else optuna.samplers.TPESampler(
-                seed=seed, multivariate=True, constraints_func=lambda trial: (trial.user_attrs["over"],)
-            )
-        )
-    optuna.create_study(direction="maximize", sampler=chooser).optimize(run, n_trials=trials)
+        tpe = optuna.samplers.TPESampler(seed=seed, multivariate=True)
+    chooser = tpe if sampler == "tpe" else optuna.samplers.RandomSampler(seed)
+    study = optuna.create_study(direction="maximize", sampler=chooser)
+    left = list(all_candidates())
+    random.Random(seed).shuffle(left)
+    tried: list[Trial] = []
+    while left and len(tried) < trials:
+        asked = study.ask()
+        c = _suggest(asked)
+        if c not in left:  # tried before: take the next of a random order instead
+            study.tell(asked, state=optuna.trial.TrialState.FAIL)
+            study.enqueue_trial(_places(left[0]))
+            asked = study.ask()
+            c = _suggest(asked)
+        left.remove(c)
+        price = float(cost(c))
+        t = Trial(c, price, float(objective(c)) if price <= budget else math.nan)
+        tried.append(t)
+        asked.set_constraint("over budget", price / budget - 1)  # feasible where it is not positive
+        study.tell(asked, t.value if t.feasible else 0.0)
     return SearchResult(tuple(tried), float(budget), sampler, seed)
+
+
+def _suggest(trial: Any) -> Candidate:
+    """Let the sampler choose; of ordered choices it chooses the place, so that it knows which are neighbours."""
+    chosen = {"block": trial.suggest_categorical("block", SPACE["block"])}
+    for name in ("kernel", "width", "depth", "bits"):
+        chosen[name] = SPACE[name][trial.suggest_int(name, 0, len(SPACE[name]) - 1)]
+    return Candidate(**chosen)
+
+
+def _places(c: Candidate) -> dict[str, Any]:
+    """Undo `_suggest`."""
+    return {k: v if k == "block" else SPACE[k].index(v) for k, v in asdict(c).items()}
