@@ -108,8 +108,8 @@ def test_the_table_is_what_training_gives():
     for bits in SPACE["bits"]:
         c = replace(SOME, bits=bits)
         again = zoo.evaluate(quantized_candidate(c, network), split()[1])
-        # Sums of floats differ between machines, and training magnifies that: a network that works agrees within points,
-        # one that 2 or 3 bits have broken only roughly.
+        # Sums of floats differ between machines, and training magnifies that: a network that works agrees within
+        # points, one that 2 or 3 bits have broken only roughly.
         close = 0.08 if bits >= 4 else 0.3
         assert again == pytest.approx(tabular(c), abs=close), bits
 
