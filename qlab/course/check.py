@@ -1,38 +1,47 @@
 """Checks for labs that answer a mistake with its name.
 
-A check runs the student's function on a few cases. If an answer is wrong, it is compared with what each *known mistake*
-would have answered: the mistake that explains all the wrong answers seen gives the hint. So a hint is never a guess by
-keywords; somebody wrote that wrong solution down, and it behaves as the student's does.
+A check runs what the student wrote on a few cases. If an answer is wrong, it is compared with what each *known mistake*
+would have answered, and the mistake that explains most of the wrong answers gives the hint. So a hint is never a guess
+by keywords: somebody wrote that wrong solution down, and it behaves as the student's does. Only when no known mistake
+fits does the student see just the first case that went wrong, with what was expected and what came.
 
-It needs nothing from this course: see labs/README.md for using it in other homework.
-
-Survey-map rows: Q2, Q4.
+It needs nothing else from this course: labs/README.md tells how to write a lab with it, and how to use it in your own
+homework.
 """
 
 from __future__ import annotations
 
-import copy
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-__all__ = ["CheckFailed", "Exercise", "Mistake", "check"]
+from qlab.course._comparing import equal, kind, misfit, numbers, off, short
+from qlab.course._running import Outcome, ReturnedNothing, place, run
+
+__all__ = ["CheckFailed", "Exercise", "Mistake", "check", "question"]
 
 
 class CheckFailed(AssertionError):
-    """A check that failed, with a message for the student; notebooks show the message without a traceback.
+    """A check that failed, with a message for the student. Notebooks show the message without a traceback.
 
-    Survey-map row: Q2.
+    It is an AssertionError, so nbgrader, nbval and pytest count it as a failure.
+
+    Attributes
+    ----------
+    mistake : Mistake or None
+        The known mistake that was recognized.
     """
 
+    def __init__(self, message: str, mistake: Mistake | None = None) -> None:
+        super().__init__(message)
+        self.mistake = mistake
+
     def _render_traceback_(self) -> list[str]:
-        return [str(self)]
+        return str(self).split("\n")
 
 
 @dataclass(frozen=True)
@@ -42,166 +51,254 @@ class Mistake:
     Attributes
     ----------
     name : str
-        What it is called, in a few words.
+        What went wrong, as half a sentence: "the clip is missing".
     hint : str
         What to think about; not the answer.
-    solution : function
-        The wrong solution itself.
-
-    Survey-map row: Q2.
+    solution : Any
+        The wrong solution itself: what you would have written if you had forgotten the clip.
     """
 
     name: str
     hint: str
-    solution: Callable[..., Any]
+    solution: Any
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """One function that a student writes.
+    """One thing that a student writes: mostly a function, but a class or a value will do.
 
     Attributes
     ----------
     name : str
-    reference : function
+        As in the notebook.
+    solution : Any
         A right solution.
     cases : sequence of tuples
-        Arguments to call it with.
+        Arguments to call it with. Each call gets its own copy. Random ones come from a seed, and none should lie where
+        right solutions may differ (a tie of rounding, two equally good answers).
     mistakes : sequence of Mistake
     tolerance : float
-        Relative, for real numbers; integers must be equal.
-
-    Survey-map row: Q2.
+        For real numbers, relative to the largest number expected. Whole numbers must be equal.
+    use : function
+        `use(thing, *case)` returns what is compared; by default it calls the thing. Write another to test a class, or
+        where many answers are right, to compare what they must have in common (of a Huffman code: the lengths).
     """
 
     name: str
-    reference: Callable[..., Any]
+    solution: Any
     cases: Sequence[tuple[Any, ...]]
     mistakes: Sequence[Mistake] = ()
     tolerance: float = 1e-5
+    use: Callable[..., Any] | None = None
+
+    def call(self, case: tuple[Any, ...]) -> str:
+        """Return the call as one would type it."""
+        if not case:
+            return self.name if self.use else f"{self.name}()"
+        pairs = zip(self.arguments(len(case)), case, strict=True)
+        return f"{self.name}(" + ", ".join(f"{name}={short(value)}" for name, value in pairs) + ")"
+
+    def arguments(self, n: int) -> list[str]:
+        """Return the names of the first n arguments."""
+        try:
+            names = list(inspect.signature(self.solution).parameters)
+        except (TypeError, ValueError):
+            names = []
+        return names[:n] if len(names) >= n else [f"argument_{i + 1}" for i in range(n)]
 
 
-def check(exercise: Exercise, student: Callable[..., Any], seconds: float = 20.0) -> None:
-    """Run the student's function on the exercise's cases and say what is wrong, or that all is well.
+def question(name: str, answer: Any, hints: Mapping[Any, str] | None = None) -> Exercise:
+    """Return an exercise whose answer is a value: a letter, a number.
+
+    Parameters
+    ----------
+    name : str
+    answer : Any
+        The right one.
+    hints : mapping
+        What to tell those who gave this or that wrong answer.
+
+    Examples
+    --------
+    >>> q = question("question_1", "b", {"a": "Count again."})
+    >>> check(q, "b")
+    ✓ question_1: right.
+    """
+    mistakes = [Mistake("not this one", hint, wrong) for wrong, hint in (hints or {}).items()]
+    return Exercise(name, answer, [()], mistakes, use=_value)
+
+
+def _value(thing: Any) -> Any:
+    if thing is None or thing is ...:
+        raise NotImplementedError
+    return thing.strip().lower() if isinstance(thing, str) else thing
+
+
+def check(exercise: Exercise, student: Any, seconds: float = 10.0) -> None:
+    """Run what the student wrote on the exercise's cases, and say that all is well or what is wrong.
+
+    Parameters
+    ----------
+    exercise : Exercise
+    student : Any
+        The student's function (or whatever the exercise asks for).
+    seconds : float
+        Time for each call.
 
     Raises
     ------
     CheckFailed
-        With the hint of the known mistake that explains the answers, or the first case that went wrong.
+        With the first of these that holds: nothing here yet; an endless loop; a changed argument; the hint of the known
+        mistake that explains the answers; answers that differ from run to run; the first case that went wrong; a wrong
+        type.
 
-    Survey-map row: Q2.
+    Examples
+    --------
+    >>> doubled = Mistake("it is doubled, not squared", "What is 3 times 3?", lambda v: 2 * v)
+    >>> square = Exercise("square", lambda v: v * v, [(2.0,), (3.0,)], [doubled])
+    >>> check(square, lambda v: v**2)
+    ✓ square: all 2 cases are right.
+    >>> check(square, lambda v: v + v)
+    Traceback (most recent call last):
+    qlab.course.check.CheckFailed: ✗ square: it is doubled, not squared.
+      Hint: What is 3 times 3?
+      square(v=3)
+        expected 9
+        got      6
     """
-    if not callable(student):
-        raise CheckFailed(f"{exercise.name} must be a function, got {type(student).__name__}")
-    expected = [exercise.reference(*copy.deepcopy(case)) for case in exercise.cases]
-    answers = [_answer(exercise, student, case, seconds) for case in exercise.cases]
-    for case, answer, right in zip(exercise.cases, answers, expected, strict=True):
-        _same_kind(exercise, case, answer, right)
-    wrong = [i for i, (a, e) in enumerate(zip(answers, expected, strict=True)) if not _equal(a, e, exercise.tolerance)]
-    if not wrong:
-        print(f"✓ {exercise.name}: all {len(exercise.cases)} cases are right.")
-        return
-    for mistake in exercise.mistakes:
-        if all(_equal(answers[i], _attempt(mistake, exercise.cases[i]), exercise.tolerance) for i in wrong):
-            raise CheckFailed(f"✗ {exercise.name}: {mistake.name}.\n  Hint: {mistake.hint}")
-    i = wrong[0]
-    call = f"{exercise.name}({_shown(exercise.cases[i])})"
-    raise CheckFailed(f"✗ {call}\n  expected {_short(expected[i])}\n  got      {_short(answers[i])}")
-
-
-def _answer(exercise: Exercise, student: Callable[..., Any], case: tuple[Any, ...], seconds: float) -> Any:
-    arguments = copy.deepcopy(case)
-    try:
-        with _limited(seconds):
-            answer = student(*arguments)
-    except NotImplementedError:
-        raise CheckFailed(f"… {exercise.name}: nothing here yet. Write it, then run this cell again.") from None
-    except TimeoutError:
-        raise CheckFailed(f"✗ {exercise.name}({_shown(case)}) did not end in {seconds:g} s: an endless loop?") from None
-    except Exception as error:
-        line = _line_of(error)
-        raise CheckFailed(f"✗ {exercise.name}({_shown(case)}) stopped{line}: {type(error).__name__}: {error}") from None
-    if answer is None or answer is Ellipsis:
-        raise CheckFailed(f"… {exercise.name}: nothing here yet (it returned {answer}). Did you forget `return`?")
-    for before, after in zip(case, arguments, strict=True):
-        if isinstance(before, Tensor) and not torch.equal(before, after):
+    if exercise.use is None and not callable(student):
+        if student is None or student is ...:
+            raise CheckFailed(f"… {exercise.name}: nothing here yet.")
+        raise CheckFailed(f"✗ {exercise.name} must be a function, got {kind(student)}.")
+    expected = _outcomes(exercise, exercise.solution, 1000.0)
+    outcomes = _outcomes(exercise, student, seconds)
+    _refuse(exercise, outcomes)
+    wrong = [i for i, (o, e) in enumerate(zip(outcomes, expected, strict=True)) if not _alike(o, e, exercise.tolerance)]
+    if wrong:
+        _diagnose(exercise, outcomes, expected, wrong)
+    for case, first, again in zip(exercise.cases, outcomes, _outcomes(exercise, student, seconds), strict=True):
+        if not _alike(again, first, 1e-9):
             raise CheckFailed(
-                f"✗ {exercise.name} changed its input. Work on a copy: operations that end in _ write in place."
+                f"✗ {exercise.call(case)} gives another answer each time.\n"
+                "  Hint: equal inputs must give equal answers. Is there a random number, or a memory of earlier calls?"
             )
-    return answer
+    if wrong:
+        raise CheckFailed("✗ " + _difference(exercise, wrong[0], outcomes, expected))
+    for case, outcome, right in zip(exercise.cases, outcomes, expected, strict=True):
+        if words := misfit(outcome.answer, right.answer):
+            raise CheckFailed(f"✗ {exercise.call(case)} has the right value, but {words}.")
+    n = len(exercise.cases)
+    print(f"✓ {exercise.name}: " + ("right." if n == 1 else f"all {n} cases are right."))
 
 
-def _line_of(error: Exception) -> str:
-    trace, number = error.__traceback__, None
-    while trace is not None:
-        if "qlab" not in trace.tb_frame.f_code.co_filename:
-            number = trace.tb_lineno if number is None else number
-        trace = trace.tb_next
-    return "" if number is None else f" in line {number}"
+def _outcomes(exercise: Exercise, thing: Any, seconds: float) -> list[Outcome]:
+    """Run all cases, up to one that does not end."""
+    outcomes: list[Outcome] = []
+    for case in exercise.cases:
+        if not (outcomes and outcomes[-1].late):
+            outcomes.append(run(thing, case, exercise.use, seconds))
+            continue
+        outcomes.append(outcomes[-1])
+    return outcomes
 
 
-@contextmanager
-def _limited(seconds: float) -> Iterator[None]:
-    """Stop after `seconds`, by an alarm signal: only in the main thread of systems that have one."""
-    if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
-        yield
+def _refuse(exercise: Exercise, outcomes: list[Outcome]) -> None:
+    """Raise if there is nothing to compare: blank, endless, or the input is spoilt."""
+    if all(isinstance(o.error, NotImplementedError) for o in outcomes):
+        forgot = " It ran, but returned nothing: is `return` missing?" if _returned_nothing(outcomes[0]) else ""
+        raise CheckFailed(f"… {exercise.name}: nothing here yet. Write it, then run this cell again.{forgot}")
+    for case, outcome in zip(exercise.cases, outcomes, strict=True):
+        if outcome.late:
+            raise CheckFailed(
+                f"✗ {exercise.call(case)} did not end in time.\n"
+                "  Hint: an endless loop? Is there a condition that never becomes false?"
+            )
+        if outcome.changed is not None:
+            raise CheckFailed(
+                f"✗ {exercise.name} changed its argument {exercise.arguments(len(case))[outcome.changed]}.\n"
+                "  Hint: whoever called you still needs it. `x += 1`, `x[i] = 1` and PyTorch's methods that end in _\n"
+                "  write in place: work on a copy (`x.clone()`, `copy.deepcopy(model)`)."
+            )
+
+
+def _returned_nothing(outcome: Outcome) -> bool:
+    return isinstance(outcome.error, ReturnedNothing)
+
+
+def _alike(a: Outcome, b: Outcome, tolerance: float) -> bool:
+    """Whether two calls did the same: equal answers, or the same error."""
+    if a.error is not None or b.error is not None:
+        return type(a.error) is type(b.error) and (isinstance(a.error, ArithmeticError) or str(a.error) == str(b.error))
+    return not a.late and not b.late and equal(a.answer, b.answer, tolerance)
+
+
+def _diagnose(exercise: Exercise, outcomes: list[Outcome], expected: list[Outcome], wrong: list[int]) -> None:
+    """Raise with the hint of the mistake that explains most of the wrong answers, if one does."""
+    part = _wrong_part(outcomes, expected, exercise.tolerance)
+    seen, right = _parts(outcomes, part), _parts(expected, part)
+    wrong = [i for i in wrong if not _alike(seen[i], right[i], exercise.tolerance)]
+    found, best, where = (0, 0), None, 0
+    for mistake in exercise.mistakes:
+        tries = _parts(_outcomes(exercise, mistake.solution, 10.0), part)
+        like = [_alike(o, t, exercise.tolerance) for o, t in zip(seen, tries, strict=True)]
+        explained = [i for i in wrong if like[i]]
+        if explained and (len(explained), sum(like)) > found:
+            found, best, where = (len(explained), sum(like)), mistake, explained[0]
+    crash = outcomes[wrong[0]].error is not None and where != wrong[0]
+    if best is None or crash:  # an error that comes earlier, and that nobody foresaw, is shown first
         return
-
-    def ring(*_: Any) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    lines = [
+        f"✗ {exercise.name}: {best.name}.",
+        *textwrap.wrap(f"Hint: {best.hint}", 100, initial_indent="  ", subsequent_indent="  "),
+    ]
+    if found[0] < len(wrong):
+        lines.append(f"  (This explains {found[0]} of {len(wrong)} wrong cases: there is something else, too.)")
+    if exercise.cases[where]:
+        lines += ["  " + line for line in _difference(exercise, where, outcomes, expected).split("\n")]
+    raise CheckFailed("\n".join(lines), best)
 
 
-def _same_kind(exercise: Exercise, case: tuple[Any, ...], answer: Any, right: Any) -> None:
-    call = f"{exercise.name}({_shown(case)})"
-    if isinstance(right, tuple):
-        if not isinstance(answer, tuple) or len(answer) != len(right):
-            raise CheckFailed(f"✗ {call} must return {len(right)} values, got {_short(answer)}")
-        for a, r in zip(answer, right, strict=True):
-            _same_kind(exercise, case, a, r)
-    elif isinstance(right, Tensor):
-        if not isinstance(answer, Tensor):
-            raise CheckFailed(f"✗ {call} must return a torch.Tensor, got {type(answer).__name__}")
-        if answer.shape != right.shape:
-            raise CheckFailed(f"✗ {call} must have shape {tuple(right.shape)}, got {tuple(answer.shape)}")
-    elif isinstance(answer, Tensor) and answer.numel() != 1:
-        raise CheckFailed(f"✗ {call} must be one number, got shape {tuple(answer.shape)}")
+def _wrong_part(outcomes: list[Outcome], expected: list[Outcome], tolerance: float) -> int | None:
+    """Return which of several returned values goes wrong first: two mistakes in two values are told apart."""
+    shapes = {len(o.answer) if isinstance(o.answer, tuple) else 0 for o in (*outcomes, *expected) if o.error is None}
+    parts = range(shapes.pop()) if len(shapes) == 1 else range(0)
+    for part in parts:
+        pairs = zip(_parts(outcomes, part), _parts(expected, part), strict=True)
+        if not all(_alike(o, e, tolerance) for o, e in pairs):
+            return part
+    return None
 
 
-def _attempt(mistake: Mistake, case: tuple[Any, ...]) -> Any:
-    try:
-        return mistake.solution(*copy.deepcopy(case))
-    except Exception:
-        return None
+def _parts(outcomes: list[Outcome], part: int | None) -> list[Outcome]:
+    return [o if part is None or o.error else replace(o, answer=o.answer[part]) for o in outcomes]
 
 
-def _equal(a: Any, b: Any, tolerance: float) -> bool:
-    if isinstance(b, tuple):
-        return isinstance(a, tuple) and len(a) == len(b) and all(map(_equal, a, b, [tolerance] * len(b)))
-    if a is None or b is None:
-        return a is b
-    try:
-        a, b = torch.as_tensor(a).detach().double(), torch.as_tensor(b).detach().double()
-    except (TypeError, ValueError, RuntimeError):
-        return False
-    return a.shape == b.shape and bool(torch.allclose(a, b, rtol=tolerance, atol=1e-9, equal_nan=True))
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "(" + ", ".join(map(_short, value)) + ")"
-    if isinstance(value, Tensor):
-        flat = [f"{v:.4g}" for v in value.detach().flatten()[:6].tolist()]
-        return f"[{', '.join(flat)}{', …' if value.numel() > 6 else ''}]"
-    return f"{value:.6g}" if isinstance(value, float) else repr(value)
-
-
-def _shown(case: tuple[Any, ...]) -> str:
-    return ", ".join(map(_short, case))
+def _difference(exercise: Exercise, i: int, outcomes: list[Outcome], expected: list[Outcome]) -> str:
+    """Show the case i, which went wrong."""
+    case, outcome, right = exercise.cases[i], outcomes[i], expected[i].answer
+    lines = [exercise.call(case)]
+    if _returned_nothing(outcome):
+        return "\n  ".join([*lines, "returned nothing: is there a way through it without `return`?"])
+    if outcome.error is not None:
+        lines.append(f"stopped with {type(outcome.error).__name__}: {str(outcome.error).split(chr(10))[0]}")
+        return "\n  ".join([*lines, *filter(None, [place(outcome.error)])])
+    answer = outcome.answer
+    if isinstance(right, dict) and isinstance(answer, dict) and answer.keys() == right.keys():
+        key = next(k for k in right if not equal(answer[k], right[k], exercise.tolerance))
+        lines.append(f"is wrong at {key!r}:")
+        answer, right = answer[key], right[key]
+    x, y = numbers(answer), numbers(right)
+    if x is None or y is None or y.ndim == 0 or x.shape != y.shape:
+        words = misfit(answer, right)
+        lines += [f"expected {short(right)}", f"got      {short(answer)}"] + ([f"({words})"] if words else [])
+        return "\n  ".join(lines)
+    places = np.argwhere(off(x, y, exercise.tolerance))
+    at = tuple(map(int, places[0]))
+    here = f"[{', '.join(map(str, at))}]"
+    given = numbers(case[0]) if case else None
+    if given is not None and given.shape == y.shape:
+        here += f", where {exercise.arguments(len(case))[0]} is {given[at]:.6g}"
+    lines += [f"{len(places)} of {y.size} numbers are wrong; the first is at {here}"]
+    nan = " (was something divided by 0?)" if np.isnan(x[at]) else ""
+    lines += [f"expected {y[at] + 0:.6g}", f"got      {x[at] + 0:.6g}{nan}"]
+    return "\n  ".join(lines)
