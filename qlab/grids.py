@@ -78,6 +78,11 @@ class Grid(ABC):
         """Bytes of the table of levels that must travel with the codes."""
         return 0
 
+    @classmethod
+    def of_width(cls, bits: int) -> tuple[Grid, ...]:
+        """Return the grids of this kind whose codes take `bits` bits; plots of all quantizers ask every class."""
+        return ()
+
     def index(self, t: Tensor, rounding: Rounding) -> Tensor:
         """Return the whole number of the level that `rounding` picks for t = r/S (unclipped)."""
         return rounding(t)
@@ -115,6 +120,11 @@ class Asymmetric(Grid):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bits", check_bits(self.bits))
+
+    @classmethod
+    def of_width(cls, bits: int) -> tuple[Grid, ...]:
+        """Return the asymmetric grid of `bits` bits."""
+        return (cls(bits),)
 
     @property
     def code_range(self) -> tuple[int, int]:
@@ -196,6 +206,11 @@ class Symmetric(Grid):
                 "would be left); for ±S use Codebook((-1.0, 1.0)), for {0, S} use signed=False"
             )
 
+    @classmethod
+    def of_width(cls, bits: int) -> tuple[Grid, ...]:
+        """Return the restricted signed grid of `bits` bits; of one bit there is none."""
+        return (cls(bits),) if bits > 1 else ()
+
     @property
     def code_range(self) -> tuple[int, int]:
         """The smallest and the largest code."""
@@ -264,6 +279,11 @@ class FloatingPoint(Grid):
         check_bits(self.exponent_bits, 1, 8, name="exponent_bits")
         check_bits(self.mantissa_bits, 1, 10, name="mantissa_bits")
         check_bits(self.top, 1, (1 << (self.exponent_bits + self.mantissa_bits)) - 1, name="top")
+
+    @classmethod
+    def of_width(cls, bits: int) -> tuple[Grid, ...]:
+        """Return the named formats of `bits` bits."""
+        return tuple(grid for grid in (FP16, BF16, E5M2, E4M3, E3M2, E2M3, E2M1) if grid.width == bits)
 
     @property
     def _e_min(self) -> int:
@@ -353,6 +373,11 @@ class Codebook(Grid):
         increasing = all(a < b for a, b in zip(self.levels, self.levels[1:], strict=False))
         if not 2 <= len(self.levels) <= 1 << 16 or not increasing or not all(map(math.isfinite, self.levels)):
             raise ValueError(f"levels must be 2 to 65536 finite, strictly increasing numbers, got {self.levels[:8]}")
+
+    @classmethod
+    def of_width(cls, bits: int) -> tuple[Grid, ...]:
+        """Return the published tables of `bits` bits."""
+        return (NF4,) if bits == 4 else ()
 
     @property
     def code_range(self) -> tuple[int, int]:

@@ -13,10 +13,11 @@
 | `rate_distortion`, `blahut_arimoto`, `ecsq` | Shannon's bound, and quantizers that pay for their bits | H8 |
 | `vector_quantization`, `lattices` | several numbers at once | H9 |
 | `dither` | noise that frees the error from the signal | H10 |
+| `plane` (import it by name: it needs torch) | every quantizer of the library on one plane | H8 |
 | `networks` (import it by name: it needs torch) | what quantizers find in trained networks | H11, H12 |
 | `timeline` | who, when, what | |
 
-Arrays are NumPy, float64; nothing but `networks` needs torch.
+Arrays are NumPy, float64; nothing but `plane` and `networks` needs torch.
 """
 
 from .blahut_arimoto import BlahutArimoto, blahut_arimoto, source_rate_distortion
