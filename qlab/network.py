@@ -12,6 +12,7 @@ Source: Gholami et al. 2021, sections III A and IV A (simulated quantization, fi
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -27,6 +28,7 @@ __all__ = [
     "ActivationQuantizer",
     "LayerReport",
     "Recipe",
+    "Trainable",
     "WeightQuantizer",
     "format_report",
     "network_bytes",
@@ -39,15 +41,46 @@ __all__ = [
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
+class Trainable(ABC):
+    """A quantizer with parameters that training learns: a recipe takes it wherever it takes a `Quantizer`.
+
+    Attributes
+    ----------
+    quantizer : Quantizer
+        What it starts from; its calibration gives the first range.
+
+    Survey-map row: T2.
+    """
+
+    quantizer: Quantizer
+
+    @abstractmethod
+    def module(self, params: Params | None, x: Tensor | None) -> nn.Module:
+        """Return the module x ↦ Q(x) that holds the parameters.
+
+        Parameters
+        ----------
+        params : Params or None
+            The calibrated S and Z to start from; None if there are no data yet.
+        x : Tensor or None
+            The weight, or None for an activation.
+
+        Returns
+        -------
+        nn.Module
+            With a method ``stored(x)`` that returns x as a `QuantizedTensor`.
+        """
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Which quantizer goes where.
 
     Parameters
     ----------
-    weight : Quantizer or None
+    weight : Quantizer, Trainable or None
         For the weights of every layer; None leaves them in floating point.
-    activation : Quantizer or None
+    activation : Quantizer, Trainable or None
         For the input of every layer; None leaves them in floating point.
     dynamic : bool
         True: the range of activations is measured anew on every batch. False: it is calibrated once and fixed.
@@ -58,8 +91,8 @@ class Recipe:
     Survey-map rows: Q1, Q6.
     """
 
-    weight: Quantizer | None = None
-    activation: Quantizer | None = None
+    weight: Quantizer | Trainable | None = None
+    activation: Quantizer | Trainable | None = None
     dynamic: bool = False
     layers: Mapping[str, Recipe | None] = field(default_factory=dict)
 
@@ -100,6 +133,10 @@ class WeightQuantizer(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """Return the fake-quantized weight."""
         return self.quantizer.fake(weight, self.params)
+
+    def stored(self, weight: Tensor) -> QuantizedTensor:
+        """Return the weight's integer form."""
+        return self.quantizer(weight.detach(), self.params)
 
 
 class ActivationQuantizer(nn.Module):
@@ -183,17 +220,26 @@ def quantize(model: nn.Module, recipe: Recipe, batches: Iterable[Tensor] | None 
         ):
             if choice is not None and done:
                 raise ValueError(f"model: layer {name!r} has a quantized {what} already; start from the original")
-    static = {name: r.activation for name, r in plan.items() if r.activation is not None and not r.dynamic}
+    static = {name: _core(r.activation) for name, r in plan.items() if r.activation is not None and not r.dynamic}
     ranges = _calibrate(model, {n: layers[n] for n in static}, static, batches) if static else {}
     for name, r in plan.items():
         layer = layers[name]
         if r.weight is not None:
-            params = r.weight.calibrate(layer.weight)
-            parametrize.register_parametrization(layer, "weight", WeightQuantizer(r.weight, params))
+            params = _core(r.weight).calibrate(layer.weight)
+            weight = layer.weight.detach()
+            parametrize.register_parametrization(layer, "weight", _module(r.weight, WeightQuantizer, params, weight))
         if r.activation is not None:
-            layer.activation_quantizer = ActivationQuantizer(r.activation, ranges.get(name))
+            layer.activation_quantizer = _module(r.activation, ActivationQuantizer, ranges.get(name), None)
             layer.register_forward_pre_hook(_quantize_input)
     return model
+
+
+def _core(choice: Quantizer | Trainable) -> Quantizer:
+    return choice if isinstance(choice, Quantizer) else choice.quantizer
+
+
+def _module(choice: Quantizer | Trainable, kind: Any, params: Params | None, x: Tensor | None) -> nn.Module:
+    return kind(choice, params) if isinstance(choice, Quantizer) else choice.module(params, x)
 
 
 def _calibrate(
@@ -281,7 +327,7 @@ def stored_weight(layer: Any) -> QuantizedTensor | None:
         return None
     chain = layer.parametrizations.weight
     last = chain[-1]
-    return last.quantizer(chain.original.detach(), last.params) if isinstance(last, WeightQuantizer) else None
+    return last.stored(chain.original.detach()) if hasattr(last, "stored") else None
 
 
 def report(model: nn.Module) -> list[LayerReport]:

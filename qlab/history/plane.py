@@ -4,8 +4,8 @@ r"""Every quantizer of the library on one plane: bits per number against mean sq
     rate, entropy-coded:  H(codes), what an ideal lossless coder would spend, and what its scales take
     distortion:           (1/n) Σ (x − x̂)²
 
-Tables of levels are not counted: they are shared by as many numbers as one likes. Quantizers are fitted to the data that
-they code, as they are when weights are quantized. Sources: Shannon 1959; Gray and Neuhoff 1998, *Quantization*.
+Tables of levels are not counted: they are shared by as many numbers as one likes. Quantizers are fitted to the data
+that they code, as they are when weights are quantized. Sources: Shannon 1959; Gray and Neuhoff 1998, *Quantization*.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def plane_figure(sources: Mapping[str, tuple[Sequence[PlanePoint], Sequence[Rate
 
     figure, owner = go.Figure(), []
     families = list(dict.fromkeys(p.family for points, _ in sources.values() for p in points))
-    for place, (source, (points, bound)) in enumerate(sources.items()):
+    for place, (points, bound) in enumerate(sources.values()):
         shown = place == 0
         order = sorted(bound, key=lambda b: b.rate)
         figure.add_scatter(

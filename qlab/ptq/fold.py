@@ -13,13 +13,34 @@ from collections import Counter
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-__all__ = ["fold_batchnorm"]
+__all__ = ["Folded", "fold_batchnorm"]
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class Folded(nn.Identity):
+    """What stands in a folded BatchNorm's place: the identity, which remembers what BatchNorm knew of its output.
+
+    Attributes
+    ----------
+    mean, std : Tensor, shape (channels,)
+        β and |γ|: of every channel over the training data. Data-free methods live on them. They are no part of the
+        state dict, and inference does not read them.
+
+    Survey-map rows: T5, T7, Z1.
+    """
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        self.mean, self.std = fn(self.mean), fn(self.std)
+        return super()._apply(fn, recurse)
 
 
 def fold_batchnorm(model: nn.Module) -> nn.Module:
@@ -33,9 +54,9 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     Returns
     -------
     nn.Module
-        The same function (up to float rounding), with `nn.Identity` in place of the folded BatchNorms. One stays where
-        folding would change the function: if the layer's output has another reader, if either module is called more
-        than once, or if the BatchNorm keeps no statistics.
+        The same function (up to float rounding), with a `Folded` identity in place of the folded BatchNorms. One stays
+        where folding would change the function: if the layer's output has another reader, if either module is called
+        more than once, or if the BatchNorm keeps no statistics.
 
     Raises
     ------
@@ -65,15 +86,16 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
         if isinstance(layer, LAYERS) and alone and norm.running_var is not None:
             if parametrize.is_parametrized(layer):
                 raise ValueError(f"model: layer {source.target!r} is quantized already; fold first, then quantize")
-            _fold(layer, norm)
-            model.set_submodule(node.target, nn.Identity())
+            model.set_submodule(node.target, _fold(layer, norm))
     return model
 
 
 @torch.no_grad()
-def _fold(layer: Any, norm: Any) -> None:
+def _fold(layer: Any, norm: Any) -> Folded:
     gamma, beta = (1.0, 0.0) if norm.weight is None else (norm.weight, norm.bias)
     gain = gamma / torch.sqrt(norm.running_var + norm.eps)  # γ/√(σ² + ε), one per output channel
     bias = torch.zeros_like(norm.running_mean) if layer.bias is None else layer.bias
     layer.bias = nn.Parameter(beta + (bias - norm.running_mean) * gain)
     layer.weight = nn.Parameter(layer.weight * gain.reshape(-1, *[1] * (layer.weight.dim() - 1)))
+    ones = torch.ones_like(norm.running_mean)
+    return Folded((beta * ones).detach(), (gamma * ones).abs().detach())
