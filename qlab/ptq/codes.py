@@ -1,0 +1,121 @@
+"""Weights with codes of their own: what rounding methods hand back.
+
+Source: Gholami et al. 2021, section III G 2.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from qlab.network import quantizable_layers, stored_weight
+from qlab.quantizer import Params, QuantizedTensor, Quantizer
+
+__all__ = ["FixedWeight", "quantized_layers", "with_codes"]
+
+
+class FixedWeight(nn.Module):
+    """The parametrization W ↦ r̃ of given codes, whatever W is.
+
+    Survey-map rows: T8, T10, Z2.
+    """
+
+    codes: Tensor
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, stored: QuantizedTensor, quantizer: Quantizer) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+        self.dtype = stored.dtype
+        self.register_buffer("codes", stored.codes.clone())
+        self.register_buffer("scale", stored.params.scale.clone())
+        self.register_buffer("zero_point", stored.params.zero_point.clone())
+
+    @property
+    def params(self) -> Params:
+        """S and Z."""
+        return Params(self.scale, self.zero_point)
+
+    def stored(self, weight: Tensor) -> QuantizedTensor:
+        """Return the integer form."""
+        return QuantizedTensor(self.codes, self.params, self.quantizer.grid, self.quantizer.granularity, self.dtype)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return r̃ = S·level(Q + Z)."""
+        return self.stored(weight).dequantize()
+
+
+def quantized_layers(model: nn.Module) -> dict[str, Any]:
+    """Return the layers with quantized weights by name, in order.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+
+    Survey-map row: T8.
+    """
+    layers = {name: layer for name, layer in quantizable_layers(model).items() if stored_weight(layer) is not None}
+    if not layers:
+        raise ValueError("quantized must be a network from qlab.quantize with a weight quantizer; no weight of it is")
+    return layers
+
+
+def with_codes(quantized: nn.Module, codes: Mapping[str, Tensor]) -> nn.Module:
+    """Return a copy of a quantized network with other codes for some weights; scales and zero points stay.
+
+    Parameters
+    ----------
+    quantized : nn.Module
+        From `qlab.quantize`; left as it is.
+    codes : mapping of layer name to Tensor of integers, in the shape of the weight
+
+    Raises
+    ------
+    ValueError
+        If a layer has no quantized weight, a shape differs, or a code does not fit the grid.
+
+    Survey-map rows: T8, T10, Z2.
+    """
+    result = copy.deepcopy(quantized)
+    for name, new in codes.items():
+        layer = result.get_submodule(name)
+        old = stored_weight(layer)
+        if old is None:
+            raise ValueError(f"codes: layer {name!r} has no quantized weight")
+        low, high = old.grid.code_range
+        if new.shape != old.codes.shape or int(new.min()) < low or int(new.max()) > high:
+            raise ValueError(
+                f"codes[{name!r}] must be of shape {tuple(old.codes.shape)} from {low} to {high}, "
+                f"got {tuple(new.shape)} from {int(new.min())} to {int(new.max())}"
+            )
+        chain: Any = layer.parametrizations
+        stored = QuantizedTensor(new.to(old.codes.dtype), old.params, old.grid, old.granularity, old.dtype)
+        quantizer = chain.weight[-1].quantizer
+        chain.weight[len(chain.weight) - 1] = FixedWeight(stored, quantizer)
+    return result
+
+
+@torch.no_grad()
+def floor_position(weight: Tensor, stored: QuantizedTensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ⌊W/S⌋ − Z, the fraction that is left, and S·1 in the shape of the weight, for a uniform grid."""
+    g, shape = stored.granularity, tuple(weight.shape)
+    rows = g.rows(weight)
+    S, Z = stored.params.scale[:, None], stored.params.zero_point[:, None]
+    t = rows / S
+    floor = torch.floor(t)
+    return tuple(g.unrows(v.expand_as(rows), shape) for v in (floor - Z, t - floor, S))  # type: ignore[return-value]
+
+
+def check_uniform(stored: QuantizedTensor, name: str) -> None:
+    """Refuse grids on which "one code up" is not "one step up"."""
+    from qlab.grids import Asymmetric, Symmetric
+
+    if not isinstance(stored.grid, (Asymmetric, Symmetric)):
+        raise TypeError(f"layer {name!r} must have a uniform grid (Symmetric or Asymmetric), got {stored.grid!r}")

@@ -1,0 +1,192 @@
+r"""Second-order compensation: quantize one weight, and let those not yet quantized make up for it.
+
+    OBQ, row w, H = E[x xᵀ]:   q = argmin_p (Q(w_p) − w_p)² / [H⁻¹]_pp
+                               w ← w − (w_q − Q(w_q)) / [H⁻¹]_qq · H⁻¹_{:,q},   and q leaves H⁻¹ by Gaussian elimination
+    GPTQ: all rows in the same, given order, so that one Cholesky factor U of H⁻¹ = UᵀU serves them all:
+                               w_{j>i} ← w_{j>i} − (w_i − Q(w_i)) / U_ii · U_{i,j>i}
+
+Both minimize ‖Wx − W̃x‖² greedily; they come from the Optimal Brain Surgeon of 1993.
+Sources: Frantar and Alistarh 2022, *Optimal brain compression*, equations 7 and 8; Frantar et al. 2023, *GPTQ*,
+algorithm 1.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from qlab.ptq.codes import quantized_layers, with_codes
+from qlab.ptq.moments import Moments, layer_moments
+from qlab.quantizer import QuantizedTensor
+from qlab.rounding import Nearest
+
+__all__ = ["damped", "gptq", "gptq_codes", "gptq_matrix", "obq_row"]
+
+Round = Callable[[Tensor, int], Tensor]
+
+
+def damped(H: Tensor, share: float = 0.01) -> Tensor:
+    """Return H + share·mean(diag H)·I, so that it can be inverted; inputs that are always 0 get a 1.
+
+    References
+    ----------
+    Frantar et al. 2023, section 3.3, step 3.
+
+    Survey-map row: T10.
+    """
+    diagonal = H.diagonal(dim1=-2, dim2=-1)
+    extra = share * diagonal.mean(-1, keepdim=True) + (diagonal == 0).to(H.dtype)
+    return H + torch.diag_embed(extra)
+
+
+def obq_row(w: Tensor, H: Tensor, nearest: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """Optimal brain quantization of one row, the greedy order chosen anew after every weight.
+
+    Parameters
+    ----------
+    w : Tensor, shape (d,)
+    H : Tensor, shape (d, d)
+        Positive definite.
+    nearest : function of (value, column)
+        Return the value's nearest point of the grid.
+
+    Returns
+    -------
+    Tensor, shape (d,)
+        Quantized values.
+
+    References
+    ----------
+    Frantar and Alistarh 2022, equations 7 and 8, algorithm 3.
+
+    Survey-map row: T10.
+    """
+    w, inverse = w.clone(), torch.linalg.inv(H)
+    open_ = torch.ones_like(w, dtype=torch.bool)
+    result = torch.zeros_like(w)
+    for _ in range(len(w)):
+        rounded = torch.stack([nearest(w[p], p) for p in range(len(w))])
+        cost = (rounded - w).square() / inverse.diagonal().clamp(min=1e-300)
+        q = int(torch.where(open_, cost, torch.inf).argmin())
+        result[q] = rounded[q]
+        w = w - (w[q] - rounded[q]) / inverse[q, q] * inverse[:, q]
+        inverse = inverse - inverse[:, q : q + 1] @ inverse[q : q + 1] / inverse[q, q]
+        open_[q] = False
+        inverse[q, :], inverse[:, q] = 0.0, 0.0  # exactly, not up to rounding
+        inverse[q, q] = 1.0
+        w = torch.where(open_, w, result)
+    return result
+
+
+def gptq_matrix(W: Tensor, H: Tensor, nearest: Round, block: int = 128) -> Tensor:
+    """GPTQ on a matrix: quantize column after column, spread each column's error over the columns to its right.
+
+    Parameters
+    ----------
+    W : Tensor, shape (rows, d)
+    H : Tensor, shape (d, d)
+        Positive definite (see `damped`).
+    nearest : function of (column of values, index)
+        Return the nearest points of the grid.
+    block : int
+        Columns to the right of a block hear of its errors at once, in one matrix product. The result is the same.
+
+    Returns
+    -------
+    Tensor, shape (rows, d)
+        Quantized values.
+
+    References
+    ----------
+    Frantar et al. 2023, algorithm 1.
+
+    Survey-map row: T10.
+    """
+    W = W.clone()
+    U = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(H)), upper=True)
+    Q = torch.empty_like(W)
+    d = W.shape[1]
+    for start in range(0, d, block):
+        end = min(start + block, d)
+        errors = torch.empty(W.shape[0], end - start, dtype=W.dtype, device=W.device)
+        for i in range(start, end):
+            Q[:, i] = nearest(W[:, i], i)
+            errors[:, i - start] = (W[:, i] - Q[:, i]) / U[i, i]
+            W[:, i + 1 : end] -= errors[:, i - start, None] * U[i, i + 1 : end]
+        W[:, end:] -= errors @ U[start:end, end:]
+    return Q
+
+
+def gptq_codes(weight: Tensor, stored: QuantizedTensor, moments: Moments, damping: float = 0.01) -> Tensor:
+    """Return GPTQ's codes for one layer, on the grid, S and Z of `stored`.
+
+    Columns are taken in the order of falling H_jj ("activation order"): large inputs first, while many columns are left
+    to make up for them.
+
+    Survey-map row: T10.
+    """
+    groups = len(moments.second)
+    shape = tuple(weight.shape)
+    g, grid = stored.granularity, stored.grid
+    flat = (weight.shape[0], weight[0].numel())
+    spread = [
+        g.unrows(p[:, None].expand(-1, g.rows(weight).shape[1]).contiguous(), shape).reshape(flat).double()
+        for p in stored.params
+    ]
+    W = weight.detach().double().reshape(flat)
+    codes = torch.empty(flat, dtype=torch.int32, device=weight.device)
+    rows = flat[0] // groups
+    low, high = grid.code_range
+    for k in range(groups):
+        mine = slice(k * rows, (k + 1) * rows)
+        order = moments.second[k].diagonal().argsort(descending=True, stable=True)
+        S, Z = (p[mine][:, order] for p in spread)
+
+        def code(column: Tensor, i: int, S: Tensor = S, Z: Tensor = Z) -> Tensor:
+            return (grid.index(column / S[:, i], Nearest()) - Z[:, i]).clamp(low, high)
+
+        def nearest(column: Tensor, i: int, S: Tensor = S, Z: Tensor = Z, code: Round = code) -> Tensor:
+            return S[:, i] * grid.level(code(column, i) + Z[:, i])
+
+        H = damped(moments.second[k][order][:, order], damping)
+        Q = gptq_matrix(W[mine][:, order], H, nearest)
+        found = torch.stack([code(Q[:, i], i) for i in range(flat[1])], 1)
+        codes[mine] = found[:, order.argsort()].to(torch.int32)
+    return codes.reshape(shape)
+
+
+def gptq(
+    quantized: nn.Module,
+    original: nn.Module,
+    batches: Iterable[Tensor],
+    damping: float = 0.01,
+    progress: bool = False,
+) -> nn.Module:
+    """Return a copy of `quantized` with GPTQ's codes, layer after layer, each seeing the inputs of the quantized network.
+
+    Parameters
+    ----------
+    quantized, original, batches, progress
+        As `adaround`; any grid.
+    damping : float
+        Share of the mean of H's diagonal that is added to it.
+
+    References
+    ----------
+    Frantar et al. 2023, algorithm 1.
+
+    Survey-map row: T10.
+    """
+    result = copy.deepcopy(quantized)
+    for name, layer in tqdm(quantized_layers(result).items(), "GPTQ", disable=not progress):
+        chain: Any = layer.parametrizations.weight
+        stored = chain[-1].stored(chain.original.detach())
+        moments = layer_moments(result, original, name, batches)
+        before: Any = original.get_submodule(name)
+        result = with_codes(result, {name: gptq_codes(before.weight.detach(), stored, moments, damping)})
+    return result
