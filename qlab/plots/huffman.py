@@ -51,7 +51,7 @@ def draw_tree(ax: Axes, words: Mapping[Any, str], weight: Mapping[Any, float] | 
             bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": PALETTE["blue"], "lw": 1.5},
         )  # fmt: skip
         if weight is not None:
-            ax.text(x[word], -len(word) - 0.42, f"{weight[symbol]:.3f}", ha="center", va="center", fontsize=8)
+            ax.text(x[word], -len(word) - 0.42, f"{weight[symbol]:.2g}", ha="center", va="center", fontsize=8)
     deepest = max(map(len, words.values()))
     ax.set(xlim=(-0.7, len(leaves) - 0.3), ylim=(-deepest - 0.7, 0.3), yticks=range(-deepest, 1), xticks=[])
     ax.set_yticklabels([str(n) for n in range(deepest, -1, -1)])
