@@ -82,7 +82,7 @@ def every_grid(bits: int) -> list[Grid]:
             yield child
             yield from below(child)
 
-    return [grid for kind in below(Grid) for grid in kind.of_width(bits)]
+    return [grid for kind in below(Grid) for grid in kind.of_width(bits)]  # type: ignore[type-abstract]
 
 
 def rate_distortion_plane(x: ArrayLike, bits: Iterable[int] = range(1, 9), seed: int = 1) -> list[PlanePoint]:
@@ -117,19 +117,16 @@ def rate_distortion_plane(x: ArrayLike, bits: Iterable[int] = range(1, 9), seed:
 
     Survey-map row: H8.
     """
-    x = check_reals(x).ravel()
-    if x.size < 1024:
-        raise ValueError(f"x must hold at least 1024 numbers, got {x.size}")
-    x = x[: x.size - x.size % BLOCK]
-    power = float(np.mean(x**2))
+    data = check_reals(x).ravel()
+    if data.size < 1024:
+        raise ValueError(f"x must hold at least 1024 numbers, got {data.size}")
+    data = data[: data.size - data.size % BLOCK]
+    power = float(np.mean(data**2))
     if power == 0:
         raise ValueError("x must hold a number other than 0, got only zeros")
-    x = x / np.sqrt(power)
-    points: list[PlanePoint] = []
-    for b in bits:
-        for part in (_scalar(x, b), _companded(x, b), _lloyd(x, b), _entropy_coded(x, b), _vectors(x, b)):
-            points += part
-    return points
+    unit: Floats = data / np.sqrt(power)
+    families = (_scalar, _companded, _lloyd, _entropy_coded, _vectors)
+    return [point for b in bits for family in families for point in family(unit, b)]
 
 
 def _both(family: str, name: str, fixed: float, coded: float, distortion: float) -> Iterator[PlanePoint]:

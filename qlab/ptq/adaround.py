@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from qlab.ptq.codes import check_uniform, floor_position, quantized_layers, with_codes
-from qlab.ptq.moments import Moments, grouped, layer_moments, reconstruction_error
+from qlab.ptq.moments import InputMoments, grouped, layer_moments, reconstruction_error
 from qlab.quantizer import QuantizedTensor
 
 __all__ = ["AdaRoundSettings", "adaround", "adaround_codes", "best_rounding", "rectified_sigmoid"]
@@ -81,7 +81,9 @@ def _beta(step: int, s: AdaRoundSettings) -> float:
     return low + (high - low) * (1 + float(torch.cos(torch.tensor(t * torch.pi)))) / 2
 
 
-def adaround_codes(weight: Tensor, stored: QuantizedTensor, moments: Moments, settings: AdaRoundSettings) -> Tensor:
+def adaround_codes(
+    weight: Tensor, stored: QuantizedTensor, moments: InputMoments, settings: AdaRoundSettings
+) -> Tensor:
     """Return the codes that AdaRound finds for one layer.
 
     Parameters
@@ -90,7 +92,7 @@ def adaround_codes(weight: Tensor, stored: QuantizedTensor, moments: Moments, se
         W.
     stored : QuantizedTensor
         The layer's weight as quantized: its grid, S and Z are kept.
-    moments : Moments
+    moments : InputMoments
         Of the layer's input.
     settings : AdaRoundSettings
 
@@ -109,7 +111,7 @@ def adaround_codes(weight: Tensor, stored: QuantizedTensor, moments: Moments, se
     V = _start(fraction).requires_grad_()
     optimizer = torch.optim.Adam([V], lr=settings.lr)
     A, C = moments.second.float(), moments.cross.float()
-    small = Moments(A, C, moments.mean, moments.original_mean, moments.count)
+    small = InputMoments(A, C, moments.mean, moments.original_mean, moments.count)
     target = W.float()
     for step in range(settings.steps):
         h = rectified_sigmoid(V)
@@ -169,7 +171,7 @@ def _stored(layer: Any, name: str) -> QuantizedTensor:
     return stored
 
 
-def best_rounding(weight: Tensor, stored: QuantizedTensor, moments: Moments) -> Tensor:
+def best_rounding(weight: Tensor, stored: QuantizedTensor, moments: InputMoments) -> Tensor:
     """Return the codes with the least reconstruction error among all 2^n ways to round: for tiny layers, as a judge.
 
     Parameters

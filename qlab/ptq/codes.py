@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from qlab.network import quantizable_layers, stored_weight
 from qlab.quantizer import Params, QuantizedTensor, Quantizer

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qlab.ptq.fold import Folded
 from qlab.ptq.graph import Pair, linked_pairs
 from qlab.validate import check_bits
 
@@ -168,8 +167,3 @@ def relu6_to_relu(model: nn.Module) -> nn.Module:
         if isinstance(module, nn.ReLU6):
             model.set_submodule(name, nn.ReLU())
     return model
-
-
-def statistics_of(model: nn.Module) -> dict[str, Folded]:
-    """Return the `Folded` modules by name."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, Folded)}

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from qlab.ptq.codes import quantized_layers, with_codes
-from qlab.ptq.moments import Moments, layer_moments
+from qlab.ptq.moments import InputMoments, layer_moments
 from qlab.quantizer import QuantizedTensor
 from qlab.rounding import Nearest
 
@@ -122,7 +122,7 @@ def gptq_matrix(W: Tensor, H: Tensor, nearest: Round, block: int = 128) -> Tenso
     return Q
 
 
-def gptq_codes(weight: Tensor, stored: QuantizedTensor, moments: Moments, damping: float = 0.01) -> Tensor:
+def gptq_codes(weight: Tensor, stored: QuantizedTensor, moments: InputMoments, damping: float = 0.01) -> Tensor:
     """Return GPTQ's codes for one layer, on the grid, S and Z of `stored`.
 
     Columns are taken in the order of falling H_jj ("activation order"): large inputs first, while many columns are left
@@ -167,7 +167,7 @@ def gptq(
     damping: float = 0.01,
     progress: bool = False,
 ) -> nn.Module:
-    """Return a copy of `quantized` with GPTQ's codes, layer after layer, each seeing the inputs of the quantized network.
+    """Return a copy of `quantized` with GPTQ's codes, layer after layer, each on the inputs that it really gets.
 
     Parameters
     ----------

@@ -3,9 +3,9 @@
     A = E[x̂ x̂ᵀ],   C = E[x̂ xᵀ],   μ̂ = E[x̂],   μ = E[x]
     E‖W x − W̃ x̂‖² = tr(W̃ A W̃ᵀ) − 2 tr(W̃ C Wᵀ) + const
 
-x is the input in the original network, x̂ in the quantized one; for a convolution both are the patches that a kernel sees.
-The layer's whole reconstruction error is a quadratic of these few numbers, so memory does not grow with the data, and
-AdaRound, AdaQuant, OBQ and GPTQ differ only in how they search. Source: Nagel et al. 2020 (AdaRound), equations 12–21.
+x is the input in the original network, x̂ in the quantized one; for a convolution both are the patches that a kernel
+sees. The layer's whole reconstruction error is a quadratic of these few numbers, so memory does not grow with the data,
+and AdaRound, OBQ and GPTQ differ only in how they search. Source: Nagel et al. 2020 (AdaRound), equations 12–21.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Moments", "layer_moments", "patches", "reconstruction_error"]
+__all__ = ["InputMoments", "layer_moments", "patches", "reconstruction_error"]
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
-    """Moments of a layer's input, per group of a convolution.
+class InputMoments:
+    """InputMoments of a layer's input, per group of a convolution.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ def _numbers(layer: Any) -> tuple[int, ...]:
     return layer.padding
 
 
-class _Caught(Exception):  # noqa: N818 — a signal, not an error
+class _Caught(Exception):
     """The layer has been reached: the rest of the network need not run."""
 
 
@@ -108,7 +108,7 @@ def _inputs(model: nn.Module, name: str, batch: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def layer_moments(quantized: nn.Module, original: nn.Module, name: str, batches: Iterable[Tensor]) -> Moments:
+def layer_moments(quantized: nn.Module, original: nn.Module, name: str, batches: Iterable[Tensor]) -> InputMoments:
     """Stream `batches` through both networks up to the layer `name`, and return the moments of its input.
 
     Raises
@@ -133,7 +133,7 @@ def layer_moments(quantized: nn.Module, original: nn.Module, name: str, batches:
         count += x.shape[1]
     if not count:
         raise ValueError("batches must hold at least one batch, got none")
-    return Moments(A / count, C / count, mean / count, before / count, count)
+    return InputMoments(A / count, C / count, mean / count, before / count, count)
 
 
 def grouped(weight: Tensor, groups: int) -> Tensor:
@@ -141,7 +141,7 @@ def grouped(weight: Tensor, groups: int) -> Tensor:
     return weight.reshape(groups, weight.shape[0] // groups, -1)
 
 
-def reconstruction_error(weight: Tensor, rounded: Tensor, moments: Moments) -> Tensor:
+def reconstruction_error(weight: Tensor, rounded: Tensor, moments: InputMoments) -> Tensor:
     """Return E‖W x − W̃ x̂‖² per output, up to what does not depend on W̃, shape (groups, outputs/groups).
 
     With one network for both (x̂ = x) it is the whole error, (W − W̃) A (W − W̃)ᵀ.
@@ -149,7 +149,7 @@ def reconstruction_error(weight: Tensor, rounded: Tensor, moments: Moments) -> T
     Parameters
     ----------
     weight, rounded : Tensor, shape (groups, outputs/groups, d)
-    moments : Moments
+    moments : InputMoments
 
     Survey-map row: T8.
     """
