@@ -321,9 +321,9 @@ CODE_LENGTHS = Exercise(
             lambda counts: _join(counts, sign=-1),
         ),
         Mistake(
-            "every symbol is joined to the same growing heap",
-            "a joined symbol goes back to the others with the sum of its counts, and two others may now be the rarest. "
-            "You sorted only once.",
+            "one group grows by a symbol at each join",
+            "a joined symbol goes back among the others with the *sum* of its counts. Then two others may be the "
+            "rarest: look for the two rarest anew each time.",
             _chain,
         ),
         Mistake(
@@ -394,6 +394,12 @@ CANONICAL_CODE = Exercise(
             "the words are numbered in the order given",
             "short words come first: sort the symbols by (length, symbol) before you count.",
             lambda lengths: _canonical(lengths, lambda _, i: i, lambda code, growth: _shift(code + 1, growth)),
+        ),
+        Mistake(
+            "the place in the list is taken for the word",
+            "numbering the symbols makes words that begin others. Count on from the word before, in the order of "
+            "(length, symbol), and append zeros where the length grows.",
+            lambda lengths: [f"{i:0{n}b}" for i, n in enumerate(lengths)],
         ),
         Mistake(
             "leading zeros are missing",
