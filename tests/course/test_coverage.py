@@ -7,7 +7,7 @@ import pytest
 from qlab.course.coverage import collect, parse_rows, rows_of_docstring, survey_rows, table, table_html
 
 # Rows that are done: code, chapter and test exist for each. A row never leaves this list.
-DONE = ["B1", "B2", "B3", "B4", "H8", "H9", "Q1", "Q2", "Q3", "Q4", "Q5", "Q6", "Q7"]
+DONE = ["B1", "B2", "B3", "B4", "H5", "H6", "H8", "H9", "Q1", "Q2", "Q3", "Q4", "Q5", "Q6", "Q7"]
 
 
 def test_all_rows_of_the_survey_are_known():
