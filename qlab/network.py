@@ -190,8 +190,8 @@ def quantize(model: nn.Module, recipe: Recipe, batches: Iterable[Tensor] | None 
     Returns
     -------
     nn.Module
-        In the same train/eval mode. Weights are `torch.nn.utils.parametrize` parametrizations with fixed S and Z;
-        remove them with ``parametrize.remove_parametrizations(layer, "weight")``.
+        In the same train/eval mode. Weights are `torch.nn.utils.parametrize` parametrizations with fixed S and Z.
+        Do not call PyTorch's ``remove_parametrizations`` on it: that changes a class which copies of the network share.
 
     Raises
     ------

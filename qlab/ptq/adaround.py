@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from qlab.ptq.codes import check_uniform, floor_position, quantized_layers, with_codes
+from qlab.ptq.codes import quantized_layers, spread_params, uniform_weight, with_codes
 from qlab.ptq.moments import InputMoments, grouped, layer_moments, reconstruction_error
 from qlab.quantizer import QuantizedTensor
 
@@ -103,19 +103,19 @@ def adaround_codes(
     Survey-map row: T8.
     """
     groups = len(moments.second)
-    floor, fraction, S = floor_position(weight, stored)
+    S, Z = spread_params(stored)
+    floor = torch.floor(weight / S)
     low, high = stored.grid.code_range
-    Z = torch.round(floor_position(torch.zeros_like(weight), stored)[0])  # −Z in the shape of the weight
     W = grouped(weight.detach().double(), groups)
     power = float(((W @ moments.second) * W).sum()) / weight.numel() + 1e-30  # per weight
-    V = _start(fraction).requires_grad_()
+    V = _start(weight / S - floor).requires_grad_()
     optimizer = torch.optim.Adam([V], lr=settings.lr)
     A, C = moments.second.float(), moments.cross.float()
     small = InputMoments(A, C, moments.mean, moments.original_mean, moments.count)
     target = W.float()
     for step in range(settings.steps):
         h = rectified_sigmoid(V)
-        rounded = S * ((floor + h).clamp(low, high) - Z)
+        rounded = S * ((floor + h - Z).clamp(low, high) + Z)
         loss = reconstruction_error(target, grouped(rounded, groups), small).sum() / (power * weight.numel())
         if step >= settings.warmup * settings.steps:
             push = 1 - (2 * h - 1).abs().pow(_beta(step, settings))
@@ -124,7 +124,7 @@ def adaround_codes(
         loss.backward()
         optimizer.step()
     up = (rectified_sigmoid(V.detach()) >= 0.5).to(floor.dtype)
-    return (floor + up).clamp(low, high).to(torch.int32)
+    return (floor + up - Z).clamp(low, high).to(torch.int32)
 
 
 def adaround(
@@ -157,18 +157,11 @@ def adaround(
     settings = settings or AdaRoundSettings()
     result = copy.deepcopy(quantized)
     for name, layer in tqdm(quantized_layers(result).items(), "AdaRound", disable=not progress):
-        stored = _stored(layer, name)
+        stored = uniform_weight(layer, name)
         moments = layer_moments(result, original, name, batches)
         before: Any = original.get_submodule(name)
         result = with_codes(result, {name: adaround_codes(before.weight.detach(), stored, moments, settings)})
     return result
-
-
-def _stored(layer: Any, name: str) -> QuantizedTensor:
-    chain = layer.parametrizations.weight
-    stored: QuantizedTensor = chain[-1].stored(chain.original.detach())
-    check_uniform(stored, name)
-    return stored
 
 
 def best_rounding(weight: Tensor, stored: QuantizedTensor, moments: InputMoments) -> Tensor:
@@ -193,14 +186,14 @@ def best_rounding(weight: Tensor, stored: QuantizedTensor, moments: InputMoments
     outputs, d = weight.flatten(1).shape
     if d > 16 or len(moments.second) > 1:
         raise ValueError(f"weight must have at most 16 weights per output in one group, got {d}")
-    floor, _, S = (t.flatten(1).double() for t in floor_position(weight, stored))
-    minus_z = torch.round(floor_position(torch.zeros_like(weight), stored)[0]).flatten(1).double()
+    S, Z = (t.flatten(1).double() for t in spread_params(stored))
+    floor = torch.floor(weight.flatten(1) / S)
     low, high = stored.grid.code_range
     ways = torch.tensor(list(product((0.0, 1.0), repeat=d)), dtype=torch.float64)  # (2^d, d)
     best = torch.empty(outputs, d, dtype=torch.float64)
     for o in range(outputs):
-        codes = (floor[o] + ways).clamp(low, high)
-        rounded = S[o] * (codes - minus_z[o])
+        codes = (floor[o] + ways - Z[o]).clamp(low, high)
+        rounded = S[o] * (codes + Z[o])
         w = weight.flatten(1)[o].double().expand_as(rounded)
         error = reconstruction_error(w[None], rounded[None], moments)[0]
         best[o] = codes[int(error.argmin())]

@@ -9,9 +9,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from qlab.grids import Asymmetric, Symmetric
 from qlab.network import quantizable_layers, stored_weight
 from qlab.quantizer import Params, QuantizedTensor, Quantizer
 
@@ -101,20 +101,18 @@ def with_codes(quantized: nn.Module, codes: Mapping[str, Tensor]) -> nn.Module:
     return result
 
 
-@torch.no_grad()
-def floor_position(weight: Tensor, stored: QuantizedTensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ⌊W/S⌋ − Z, the fraction that is left, and S·1 in the shape of the weight, for a uniform grid."""
-    g, shape = stored.granularity, tuple(weight.shape)
-    rows = g.rows(weight)
-    S, Z = stored.params.scale[:, None], stored.params.zero_point[:, None]
-    t = rows / S
-    floor = torch.floor(t)
-    return tuple(g.unrows(v.expand_as(rows), shape) for v in (floor - Z, t - floor, S))  # type: ignore[return-value]
+def spread_params(stored: QuantizedTensor) -> tuple[Tensor, Tensor]:
+    """Return S and Z of every single weight, in the shape of the weight."""
+    g, shape = stored.granularity, tuple(stored.shape)
+    n = g.rows(stored.codes).shape[1]
+    S, Z = (g.unrows(p[:, None].expand(-1, n).contiguous(), shape) for p in stored.params)
+    return S, Z
 
 
-def check_uniform(stored: QuantizedTensor, name: str) -> None:
-    """Refuse grids on which "one code up" is not "one step up"."""
-    from qlab.grids import Asymmetric, Symmetric
-
-    if not isinstance(stored.grid, (Asymmetric, Symmetric)):
-        raise TypeError(f"layer {name!r} must have a uniform grid (Symmetric or Asymmetric), got {stored.grid!r}")
+def uniform_weight(layer: Any, name: str) -> QuantizedTensor:
+    """Return the layer's integer form, and refuse grids on which "one code up" is not "one step up"."""
+    stored = stored_weight(layer)
+    if stored is None or not isinstance(stored.grid, (Asymmetric, Symmetric)):
+        grid = None if stored is None else stored.grid
+        raise TypeError(f"layer {name!r} must have a uniform grid (Symmetric or Asymmetric), got {grid!r}")
+    return stored

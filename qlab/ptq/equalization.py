@@ -4,7 +4,6 @@
     s_i = √(r₁ᵢ/r₂ᵢ),   rₖᵢ = the largest weight of channel i of layer k: both become √(r₁ᵢ·r₂ᵢ)
 
 Source: Nagel et al. 2019, *Data-free quantization through weight equalization and bias correction* (DFQ), section 4.1.
-(There the second layer's range is divided by s, ours is the same s: equation 11, s_i = (1/r₂ᵢ)·√(r₁ᵢr₂ᵢ).)
 """
 
 from __future__ import annotations

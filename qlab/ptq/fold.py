@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
+from qlab.network import LAYERS
+
 __all__ = ["Folded", "fold_batchnorm"]
 
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from qlab.ptq.codes import quantized_layers, with_codes
+from qlab.network import stored_weight
+from qlab.ptq.codes import quantized_layers, spread_params, with_codes
 from qlab.ptq.moments import InputMoments, layer_moments
 from qlab.quantizer import QuantizedTensor
 from qlab.rounding import Nearest
@@ -131,13 +132,8 @@ def gptq_codes(weight: Tensor, stored: QuantizedTensor, moments: InputMoments, d
     Survey-map row: T10.
     """
     groups = len(moments.second)
-    shape = tuple(weight.shape)
-    g, grid = stored.granularity, stored.grid
-    flat = (weight.shape[0], weight[0].numel())
-    spread = [
-        g.unrows(p[:, None].expand(-1, g.rows(weight).shape[1]).contiguous(), shape).reshape(flat).double()
-        for p in stored.params
-    ]
+    grid, flat = stored.grid, (weight.shape[0], weight[0].numel())
+    spread = [p.reshape(flat).double() for p in spread_params(stored)]
     W = weight.detach().double().reshape(flat)
     codes = torch.empty(flat, dtype=torch.int32, device=weight.device)
     rows = flat[0] // groups
@@ -157,7 +153,7 @@ def gptq_codes(weight: Tensor, stored: QuantizedTensor, moments: InputMoments, d
         Q = gptq_matrix(W[mine][:, order], H, nearest)
         found = torch.stack([code(Q[:, i], i) for i in range(flat[1])], 1)
         codes[mine] = found[:, order.argsort()].to(torch.int32)
-    return codes.reshape(shape)
+    return codes.reshape(weight.shape)
 
 
 def gptq(
@@ -184,8 +180,7 @@ def gptq(
     """
     result = copy.deepcopy(quantized)
     for name, layer in tqdm(quantized_layers(result).items(), "GPTQ", disable=not progress):
-        chain: Any = layer.parametrizations.weight
-        stored = chain[-1].stored(chain.original.detach())
+        stored: Any = stored_weight(layer)
         moments = layer_moments(result, original, name, batches)
         before: Any = original.get_submodule(name)
         result = with_codes(result, {name: gptq_codes(before.weight.detach(), stored, moments, damping)})

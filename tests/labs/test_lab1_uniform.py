@@ -1,29 +1,14 @@
-"""Lab 1's checks accept right solutions and answer every seeded mistake with its own hint."""
+"""Lab 1's right solutions agree with the library; see test_checks.py for what all labs owe."""
 
 import pytest
 import torch
 
 from qlab import Asymmetric, PerChannel, Quantizer, Symmetric
-from qlab.course.check import CheckFailed, check
+from qlab.course.check import check
 from qlab.course.checks import lab1_uniform as lab
 
 ALL = [*lab.EXERCISES, *lab.QUESTIONS]
 CASES = [(e, m) for e in ALL for m in e.mistakes]
-
-
-@pytest.mark.parametrize("exercise", ALL, ids=lambda e: e.name)
-def test_the_right_solution_passes(exercise, capsys):
-    check(exercise, exercise.solution)
-    assert "✓" in capsys.readouterr().out
-
-
-@pytest.mark.row("Q2", "Q4")
-@pytest.mark.parametrize(("exercise", "mistake"), CASES, ids=lambda v: v.name)
-def test_every_seeded_mistake_is_caught_with_its_own_hint(exercise, mistake):
-    with pytest.raises(CheckFailed) as caught:
-        check(exercise, mistake.solution)
-    assert caught.value.mistake is not None
-    assert caught.value.mistake.hint == mistake.hint
 
 
 def test_there_are_enough_of_them():

@@ -8,12 +8,12 @@ import torch
 from scipy import stats
 from torch import nn
 
-from qlab import MSE, Asymmetric, PerChannel, Quantizer, Recipe, Symmetric, quantize, zoo
+from qlab import MSE, Asymmetric, PerBlock, PerChannel, PerTensor, Quantizer, Recipe, Symmetric, quantize, zoo
 from qlab.data import load_calibration, load_test
 from qlab.network import stored_weight
 from qlab.ptq.adaround import AdaRoundSettings, adaround, adaround_codes, best_rounding, rectified_sigmoid
 from qlab.ptq.bias_correction import correct_bias, correct_bias_from_statistics
-from qlab.ptq.codes import FixedWeight, with_codes
+from qlab.ptq.codes import FixedWeight, spread_params, with_codes
 from qlab.ptq.equalization import absorb_bias, equalize, equalize_pair, relu6_to_relu
 from qlab.ptq.fold import Folded, fold_batchnorm
 from qlab.ptq.gptq import damped, gptq, gptq_codes, gptq_matrix, obq_row
@@ -266,6 +266,27 @@ def test_adaround_comes_near_the_exhaustive_optimum():
     assert np.mean(left) < 0.35
 
 
+@pytest.mark.row("T8", "T10")
+@pytest.mark.parametrize("grid", [Symmetric(3), Symmetric(3, restricted=False), Asymmetric(3)], ids=repr)
+@pytest.mark.parametrize("granularity", [PerTensor(), PerChannel(0), PerBlock(4)], ids=repr)
+def test_every_rounding_is_the_nearest_where_inputs_are_independent(grid, granularity):
+    """‖(W − W̃)x‖² is then ‖W − W̃‖², whatever the zero point and however scales are shared."""
+    layer, _ = small_layer(41)
+    weight = layer.weight.detach() + 0.3
+    stored = Quantizer(grid, granularity)(weight)
+    S, Z = spread_params(stored)
+    torch.testing.assert_close(S * (stored.codes + Z), stored.dequantize())
+    A = torch.eye(8).double()[None]
+    m = InputMoments(A, A, torch.zeros(1, 8), torch.zeros(1, 8), 1)
+    distance = (stored.dequantize() - weight).abs()  # not the codes: the full range has ties at its ends
+    for codes in (
+        best_rounding(weight, stored, m),
+        gptq_codes(weight, stored, m),
+        adaround_codes(weight, stored, m, AdaRoundSettings(steps=500)),
+    ):
+        torch.testing.assert_close((S * (codes + Z) - weight).abs(), distance)
+
+
 @pytest.mark.row("T8")
 def test_rectified_sigmoid_reaches_both_ends():
     v = torch.tensor([-10.0, 0.0, 10.0])
@@ -305,14 +326,6 @@ def test_gptq_without_choice_of_order_is_obq_in_that_order():
     wanted = torch.stack([in_order(w) for w in W])
     for block in (1, 5, 128):
         assert torch.equal(gptq_matrix(W, H, lambda v, i: v.round(), block), wanted)
-
-
-@pytest.mark.row("T10")
-def test_gptq_on_independent_inputs_is_nearest():
-    layer, _ = small_layer(41)
-    m = InputMoments(torch.eye(8).double()[None], torch.eye(8).double()[None], torch.zeros(1, 8), torch.zeros(1, 8), 1)
-    stored = Quantizer(Symmetric(4), PerChannel(0))(layer.weight)
-    assert torch.equal(gptq_codes(layer.weight.detach(), stored, m), stored.codes.int())
 
 
 @pytest.mark.row("T8", "T10")

@@ -9,6 +9,7 @@ from torch import fx, nn
 
 from qlab import zoo
 from qlab.data import load_test, load_train_subset
+from qlab.zoo.training import memory_format
 
 pytestmark = pytest.mark.row("Q1")
 
@@ -124,3 +125,12 @@ def test_the_separable_network_suffers_per_tensor_and_not_per_channel():
     assert f"per tensor symmetric, 8 bits: {tensor:.2%}" in zoo.card("separable").notes
     ranges = dict(quantizable_layers(folded))["3.body.3"].weight.detach().flatten(1).abs().amax(1)
     assert ranges.max() > 1000 * ranges.median()
+
+
+def test_risky_convolutions_are_trained_in_contiguous_memory():
+    """PyTorch 2.13: backward of a strided 1×1 convolution of few channels in channels_last writes out of bounds."""
+    risky = nn.Sequential(nn.Conv2d(4, 8, 1, stride=2))
+    assert memory_format(risky) == torch.contiguous_format
+    assert memory_format(nn.Sequential(nn.Conv2d(4, 8, 1))) == torch.channels_last
+    assert memory_format(nn.Sequential(nn.Conv2d(4, 8, 3, stride=2))) == torch.channels_last
+    assert all(memory_format(zoo.load(name)) == torch.channels_last for name in zoo.names())  # as they were made
