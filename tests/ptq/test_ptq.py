@@ -137,6 +137,16 @@ def test_equalization_keeps_the_function_and_evens_the_ranges(name, batches):
 
 
 @pytest.mark.row("T7", "Z1")
+def test_what_batchnorm_knew_is_scaled_with_its_channels():
+    net = nn.Sequential(nn.Linear(3, 4), Folded(normal(1, 4), normal(2, 4).abs()), nn.ReLU(), nn.Linear(4, 2))
+    equal = equalize(net)
+    s = (net[0].bias / equal[0].bias).detach()
+    assert float((s - 1).abs().max()) > 0.1
+    torch.testing.assert_close(equal[1].mean * s, net[1].mean)
+    torch.testing.assert_close(equal[1].std * s, net[1].std)
+
+
+@pytest.mark.row("T7", "Z1")
 def test_equalization_and_bias_correction_restore_the_separable_net(batches):
     """DFQ's story (0.12 → 71.2 % on MobileNetV2): here 8 bits per tensor, on 1000 pictures."""
     test = load_test()[:1000]
