@@ -92,6 +92,15 @@ def test_lloyd_max_points_reach_the_density_s_own_optimum(points):
         assert found.snr_db == pytest.approx(-10 * np.log10(found.point.distortion))
 
 
+def test_lloyd_max_points_are_as_good_as_another_library_s(x, points):
+    from sklearn.cluster import KMeans
+
+    unit = x / np.sqrt(np.mean(x**2))
+    theirs = KMeans(16, n_init=3, random_state=0).fit(unit[:, None]).inertia_ / unit.size
+    ours = next(p for p in points if p.name == "Lloyd–Max, 16 levels" and p.coding == "fixed")
+    assert ours.point.distortion <= 1.003 * theirs
+
+
 def test_same_numbers_twice(x):
     assert rate_distortion_plane(x[:2048], bits=[2]) == rate_distortion_plane(x[:2048], bits=[2])
 
@@ -101,6 +110,13 @@ def test_blahut_on_samples_follows_the_gaussian(slope):
     point = samples_rate_distortion(gaussian().sample(40_000, seed=4), slope)
     assert point.rate == pytest.approx(gaussian_rate(point.distortion), abs=0.03)
     assert point.distortion == pytest.approx(1 / (2 * slope), rel=0.05)
+
+
+def test_the_variance_inside_coarse_cells_is_counted():
+    x = gaussian().sample(40_000, seed=4)
+    width = np.ptp(x) / 25
+    point = samples_rate_distortion(x, 2000.0, points=25)  # so steep that every cell is told apart
+    assert point.distortion == pytest.approx(width**2 / 12, rel=0.05)
 
 
 def test_blahut_on_samples_of_laplace_lies_below_the_gaussian():

@@ -147,6 +147,7 @@ def test_what_batchnorm_knew_is_scaled_with_its_channels():
 
 
 @pytest.mark.row("T7", "Z1")
+@pytest.mark.slow
 def test_equalization_and_bias_correction_restore_the_separable_net(batches):
     """DFQ's story (0.12 → 71.2 % on MobileNetV2): here 8 bits per tensor, on 1000 pictures."""
     test = load_test()[:1000]
@@ -256,6 +257,7 @@ def test_correction_by_statistics_is_the_closed_form():
 
 
 @pytest.mark.row("T8")
+@pytest.mark.slow
 def test_adaround_comes_near_the_exhaustive_optimum():
     """Six tiny layers with strongly correlated inputs, 3 bits. (At 2 bits it may end worse than nearest.)"""
     left = []
@@ -320,6 +322,26 @@ def test_obq_is_the_closed_form_for_two_weights():
 
 
 @pytest.mark.row("T10")
+@pytest.mark.parametrize("seed", [51, 61, 71])
+def test_obq_is_least_squares_solved_anew_after_every_weight(seed):
+    d = 7
+    x = normal(seed, 100, d).double() @ normal(seed + 1, d, d).double()
+    H, start = damped(x.T @ x / 100), normal(seed + 2, d).double() * 3
+    fixed, result = [], torch.zeros(d, dtype=torch.float64)
+    w = start.clone()
+    while len(fixed) < d:
+        free = [i for i in range(d) if i not in fixed]
+        if fixed:  # the free weights are where ‖(w − start)x‖² is least, given those that are quantized
+            pull = H[free][:, fixed] @ (result[fixed] - start[fixed])
+            w[free] = start[free] - torch.linalg.solve(H[free][:, free], pull)
+        cost = (w[free] - w[free].round()).square() / torch.linalg.inv(H[free][:, free]).diagonal()
+        q = free[int(cost.argmin())]
+        result[q] = w[q].round()
+        fixed.append(q)
+    assert torch.equal(obq_row(start, H, lambda v, i: v.round()), result)
+
+
+@pytest.mark.row("T10")
 def test_gptq_without_choice_of_order_is_obq_in_that_order():
     d = 12
     x = normal(7, 300, d).double() @ normal(8, d, d).double()
@@ -339,6 +361,7 @@ def test_gptq_without_choice_of_order_is_obq_in_that_order():
 
 
 @pytest.mark.row("T8", "T10")
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [3, 4])
 def test_learned_and_compensated_rounding_beat_nearest(convnet, batches, bits):
     test = load_test()[:1000]
@@ -368,7 +391,9 @@ def test_codes_are_checked(convnet, batches):
     assert isinstance(changed[10].parametrizations.weight[0], FixedWeight)
     assert float(changed[10].weight.detach().abs().max()) == 0
     assert float(quantized[10].weight.detach().abs().max()) > 0
-    for bad in (codes[:3], codes + 100):
+    high = stored_weight(quantized[10]).grid.code_range[1]
+    assert int(codes.max()) == high
+    for bad in (codes[:3], codes + 1, codes - 1):
         with pytest.raises(ValueError, match="codes"):
             with_codes(quantized, {"10": bad})
     with pytest.raises(ValueError, match="no weight of it is"):
