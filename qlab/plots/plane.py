@@ -88,8 +88,8 @@ def plane_figure(sources: Mapping[str, tuple[Sequence[PlanePoint], Sequence[Rate
         for place, name in enumerate(sources)
     ]
     figure.update_layout(
-        xaxis={"title": "rate (bits per number)", "range": [0, 8.2], "gridcolor": "#DDDDDD"},
-        yaxis={"title": "signal / noise (dB)", "range": [0, 45], "gridcolor": "#DDDDDD"},
+        xaxis={"title": "rate (bits per number)", "range": [0, 7], "gridcolor": "#DDDDDD"},
+        yaxis={"title": "signal / noise (dB)", "range": [0, 40], "gridcolor": "#DDDDDD"},
         legend={"orientation": "h", "y": -0.22, "font": {"size": 11}},
         updatemenus=[{"buttons": menu, "x": 0, "xanchor": "left", "y": 1.14, "yanchor": "top", "direction": "down"}],
         hovermode="closest",
