@@ -7,6 +7,7 @@
 | `blocks` | residual and inception blocks; scales at sums and concatenations | B4 |
 | `search`, `search_space` | architecture search under a byte or latency budget, against random search | B5, B6 |
 | `search_table`, `make_search_table` | the whole space, trained once | B5 |
+| `random_search` | what random search finds, exactly; the Pareto front | B5 |
 | `pruning`, `saliency`, `obs`, `sparse` | masks; optimal brain damage and surgery; sparse products | B7 |
 | `structured` | whole filters, really removed | B8 |
 | `distillation` | the teacher's soft probabilities | B9 |
@@ -61,16 +62,27 @@ from qlab.neighbours.neuroscience import (
     Synaptic,
     Thermal,
     analog_chain,
+    analog_information,
     analog_rms,
     chain_error,
+    chain_information,
     discrete_chain,
     evenly_spaced,
     relay_error,
     transition_matrix,
 )
 from qlab.neighbours.noisy_network import NoisyWire, noisy_network
-from qlab.neighbours.obs import Surgery, input_hessian, obs_saliency, optimal_brain_surgeon, prune_obs
+from qlab.neighbours.obs import (
+    Surgery,
+    input_hessian,
+    obs_saliency,
+    optimal_brain_surgeon,
+    prune_obs,
+    prune_obs_path,
+    surgery_path,
+)
 from qlab.neighbours.pruning import Mask, bake, magnitude, mask_of, prune, sparsity, with_masks
+from qlab.neighbours.random_search import pareto_front, random_search_ranks
 from qlab.neighbours.saliency import hessian_diagonal, optimal_brain_damage
 from qlab.neighbours.search import (
     SearchResult,
@@ -112,6 +124,7 @@ __all__ = [
     "Trial",
     "all_candidates",
     "analog_chain",
+    "analog_information",
     "analog_rms",
     "bake",
     "bits_for_bytes",
@@ -120,6 +133,7 @@ __all__ = [
     "candidate_bytes",
     "candidate_latency",
     "chain_error",
+    "chain_information",
     "compress",
     "compressed_bytes",
     "concat_scales",
@@ -147,10 +161,13 @@ __all__ = [
     "obs_saliency",
     "optimal_brain_damage",
     "optimal_brain_surgeon",
+    "pareto_front",
     "prunable",
     "prune",
     "prune_filters",
     "prune_obs",
+    "prune_obs_path",
+    "random_search_ranks",
     "random_sparse",
     "rank_for_energy",
     "relay_error",
@@ -168,6 +185,7 @@ __all__ = [
     "stack",
     "storage_bytes",
     "sum_scales",
+    "surgery_path",
     "tabular",
     "tabular_test",
     "to_csr",

@@ -3,8 +3,9 @@
     analog       a ↦ a + σ·rms(a)·ε
     discrete     a ↦ Q( Q(a) + σ·rms(a)·ε )          sent as levels, and read as the nearest level
 
-The noise is the same in both, in units of the layer's own rms activation. The discrete wire pays the quantization error
-always, and in return loses the noise, as long as that stays below half a step.
+The noise is the same in both, in units of the layer's own rms activation. A wire of n relays does this n times: noise
+of √n·σ on the analog wire, levels restored at every relay on the discrete one. The discrete wire pays the quantization
+error always, and in return loses the noise, as long as that stays below half a step.
 
 Sources: Gholami et al. 2021, section I (quantization and neuroscience); Faisal, Selen, Wolpert 2008.
 """
@@ -37,22 +38,33 @@ class NoisyWire(nn.Module):
         Of the discrete wire; None for an analog one.
     generator : torch.Generator
         Of the noise; it goes on from batch to batch.
+    relays : int
+        How often noise is added, and on a discrete wire removed.
 
     Survey-map row: B12.
     """
 
     def __init__(
-        self, sigma: float, rms: float, quantizer: Quantizer | None, params: Params | None, generator: torch.Generator
+        self,
+        sigma: float,
+        rms: float,
+        quantizer: Quantizer | None,
+        params: Params | None,
+        generator: torch.Generator,
+        relays: int = 1,
     ) -> None:
         super().__init__()
         self.sigma, self.rms, self.quantizer, self.params, self.generator = sigma, rms, quantizer, params, generator
+        self.relays = relays
 
     def forward(self, a: Tensor) -> Tensor:
         """Return what arrives."""
-        sent = a if self.quantizer is None else self.quantizer.fake(a, self.params)
-        noise = torch.randn(a.shape, generator=self.generator).to(a)
-        heard = sent + self.sigma * self.rms * noise
-        return heard if self.quantizer is None else self.quantizer.fake(heard, self.params)
+        passed = a if self.quantizer is None else self.quantizer.fake(a, self.params)
+        for _ in range(self.relays):
+            noise = torch.randn(a.shape, generator=self.generator).to(a)
+            heard = passed + self.sigma * self.rms * noise
+            passed = heard if self.quantizer is None else self.quantizer.fake(heard, self.params)
+        return passed
 
 
 @torch.no_grad()
@@ -63,6 +75,7 @@ def noisy_network(
     quantizer: Quantizer | None = None,
     seed: int = 0,
     skip_first: bool = True,
+    relays: int = 1,
 ) -> nn.Module:
     """Return a copy of `model` whose linear and convolutional layers get their inputs over noisy wires.
 
@@ -80,16 +93,20 @@ def noisy_network(
         Of the noise: the same seed gives the same answers to the same sequence of batches.
     skip_first : bool
         Leave the input of the first layer, the picture itself, as it is.
+    relays : int
+        Of every wire.
 
     Raises
     ------
     ValueError
-        If sigma is negative, the model is in training mode, or nothing reaches a layer.
+        If sigma is negative, relays are fewer than 1, the model is in training mode, or nothing reaches a layer.
 
     Survey-map row: B12.
     """
     if not 0 <= sigma < float("inf"):
         raise ValueError(f"sigma must be a finite number of at least 0, got {sigma}")
+    if relays < 1:
+        raise ValueError(f"relays must be at least 1, got {relays}")
     if model.training:
         raise ValueError("model must be in eval mode (model.eval())")
     watched = copy.deepcopy(model)
@@ -118,7 +135,7 @@ def noisy_network(
     for name in list(squares)[1 if skip_first else 0 :]:
         rms = (squares[name][0] / squares[name][1]) ** 0.5
         params = None if quantizer is None else quantizer.params(states[name])
-        wire = NoisyWire(sigma, rms, quantizer, params, generator)
+        wire = NoisyWire(sigma, rms, quantizer, params, generator, relays)
         layer = model.get_submodule(name)
         layer.wire = wire
         layer.register_forward_pre_hook(_through_wire)

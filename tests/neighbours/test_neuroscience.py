@@ -12,8 +12,10 @@ from qlab.neighbours import (
     Synaptic,
     Thermal,
     analog_chain,
+    analog_information,
     analog_rms,
     chain_error,
+    chain_information,
     discrete_chain,
     evenly_spaced,
     noisy_network,
@@ -91,6 +93,29 @@ def test_kinds_of_noise_have_the_moments_they_say():
     assert (failing == 0).mean() == pytest.approx(0.25, abs=0.01)
 
 
+@pytest.mark.row("B12")
+@pytest.mark.parametrize(("sigma", "relays"), [(0.2, 1), (0.3, 5), (1.0, 3)])
+def test_information_of_two_levels_is_that_of_the_binary_symmetric_channel(sigma, relays):
+    p = (1 - (1 - 2 * relay_error(2, 1.0, sigma)) ** relays) / 2  # the closed form of Tⁿ for two levels
+    assert chain_error([0.0, 1.0], sigma, relays)[0] == pytest.approx(p)
+    expected = 1 + p * np.log2(p) + (1 - p) * np.log2(1 - p)
+    assert chain_information([0.0, 1.0], sigma, relays) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.row("B12")
+def test_information_of_an_analog_value():
+    sigma = 1e-3
+    assert analog_information(1.0, sigma, 4) == pytest.approx(
+        np.log2(2 / (2 * sigma * np.sqrt(2 * np.pi * np.e))), abs=5e-3
+    )
+    assert analog_information(1.0, 50.0, 1) == pytest.approx(0.5 * np.log2(1 + 1 / 3 / 50**2), rel=1e-3)
+    # one relay: rounding what arrives can only lose (data-processing inequality), for any number of levels
+    fine = analog_information(1.0, 0.3, 1)
+    edges = np.linspace(-1, 1, 400)
+    assert chain_information(edges, 0.3, 1) == pytest.approx(fine, abs=0.02)
+    assert chain_information(edges[::20], 0.3, 1) < fine + 0.05
+
+
 def tiny():
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -139,6 +164,35 @@ def test_a_discrete_wire_regenerates_until_its_threshold():
 
 
 @pytest.mark.row("B12")
+def test_a_wire_of_many_relays_is_a_chain():
+    net, x = tiny(), torch.randn(5000, 4)
+    arriving = {}
+
+    def arrive(sigma, quantizer, relays):
+        noisy = noisy_network(net, sigma, [x], quantizer, seed=5, relays=relays)
+        noisy[2].register_forward_pre_hook(lambda layer, args: arriving.update(a=args[0]))
+        with torch.no_grad():
+            noisy(x)
+        return arriving["a"], noisy[2].wire
+
+    with torch.no_grad():
+        sent = net[:2](x)
+    rms_sent = sent.square().mean().sqrt().item()
+    assert (arrive(0.1, None, 16)[0] - sent).std() == pytest.approx(analog_rms(16, 0.1 * rms_sent), rel=0.02)
+
+    q = Quantizer(Asymmetric(2))
+    quantized = arrive(0.0, q, 1)[0]
+    step = sent.max().item() / 3
+    sigma = step / 3 / rms_sent  # Δ/2 = 1.5 σ: some levels are lost at every relay
+    levels = step * np.arange(4)
+    T = np.linalg.matrix_power(transition_matrix(levels, sigma * rms_sent), 6)
+    share = np.array([(torch.round(quantized / step) == i).double().mean().item() for i in range(4)])
+    wrong = (arrive(sigma, q, 6)[0] - quantized).abs() > step / 2
+    assert wrong.double().mean().item() == pytest.approx(share @ (1 - np.diag(T)), abs=0.01)
+    assert torch.equal(arrive(step / 20 / rms_sent, q, 30)[0], quantized)
+
+
+@pytest.mark.row("B12")
 def test_bad_input():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="relays must be at least 1"):
@@ -157,6 +211,12 @@ def test_bad_input():
         evenly_spaced(1)
     with pytest.raises(ValueError, match=r"at least 0, got -0\.1"):
         noisy_network(tiny(), -0.1, [torch.zeros(1, 4)])
+    with pytest.raises(ValueError, match="relays must be at least 1, got 0"):
+        chain_information([0.0, 1.0], 0.1, 0)
+    with pytest.raises(ValueError, match="sigma must be above 0, relays at least 1, got 1"):
+        analog_information(1.0, 0.0, 1)
+    with pytest.raises(ValueError, match="relays must be at least 1, got 0"):
+        noisy_network(tiny(), 0.1, [torch.zeros(1, 4)], relays=0)
     with pytest.raises(ValueError, match="eval mode"):
         noisy_network(tiny().train(), 0.1, [torch.zeros(1, 4)])
     with pytest.raises(ValueError, match="nothing came"):
