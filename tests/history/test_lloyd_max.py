@@ -1,7 +1,7 @@
 """Lloyd–Max against Max's tables of 1960, a second optimizer, and closed forms."""
 
 import csv
-from pathlib import Path
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from qlab.history import (
 
 pytestmark = pytest.mark.row("H7")
 
-with (Path(__file__).parent / "max_1960.csv").open(encoding="utf-8") as file:
+with (files("qlab.history") / "max_1960.csv").open(encoding="utf-8") as file:
     PUBLISHED = list(csv.DictReader(file))
 
 
