@@ -15,7 +15,7 @@ row by row and with the update of H⁻¹: Frantar and Alistarh 2022, *Optimal br
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,15 @@ from qlab.neighbours.pruning import bake, with_masks
 from qlab.network import quantizable_layers
 from qlab.validate import check_finite, check_real
 
-__all__ = ["Surgery", "input_hessian", "obs_saliency", "optimal_brain_surgeon", "prune_obs"]
+__all__ = [
+    "Surgery",
+    "input_hessian",
+    "obs_saliency",
+    "optimal_brain_surgeon",
+    "prune_obs",
+    "prune_obs_path",
+    "surgery_path",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,19 +106,44 @@ def optimal_brain_surgeon(weight: Tensor, hessian: Tensor, sparsity: float) -> S
 
     Survey-map row: B7.
     """
-    if not 0 <= sparsity < 1:
-        raise ValueError(f"sparsity must lie in 0 ≤ p < 1, got {sparsity}")
+    return surgery_path(weight, hessian, [sparsity])[0]
+
+
+@torch.no_grad()
+def surgery_path(weight: Tensor, hessian: Tensor, sparsities: Sequence[float]) -> list[Surgery]:
+    """Return what `optimal_brain_surgeon` makes at several sparsities, in the time of the largest alone.
+
+    Weights are removed one by one, so the way to 80 % of zeros passes through 50 %.
+
+    Parameters
+    ----------
+    weight, hessian
+        As `optimal_brain_surgeon`.
+    sparsities : sequence of float
+        In any order.
+
+    Survey-map row: B7.
+    """
+    for p in sparsities:
+        if not 0 <= p < 1:
+            raise ValueError(f"sparsity must lie in 0 ≤ p < 1, got {p}")
     h_inv = _inverse(weight, hessian)
-    rows = [_operate(row, h_inv, round(sparsity * weight.shape[1])) for row in weight.double()]
-    w, mask, error = (torch.stack(parts) for parts in zip(*rows, strict=True))
-    return Surgery(w.to(weight.dtype), mask, error)
+    counts = [round(p * weight.shape[1]) for p in sparsities]
+    rows = [_operate(row, h_inv, counts) for row in weight.double()]
+    found = []
+    for at_count in zip(*rows, strict=True):
+        w, mask, error = (torch.stack(parts) for parts in zip(*at_count, strict=True))
+        found.append(Surgery(w.to(weight.dtype), mask, error))
+    return found
 
 
-def _operate(w: Tensor, h_inv: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def _operate(w: Tensor, h_inv: Tensor, counts: Sequence[int]) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Return (weights, mask, error) after each of these numbers of removals."""
     w, h_inv = w.clone(), h_inv.clone()
     alive = torch.ones_like(w, dtype=torch.bool)
     error = w.new_zeros(())
-    for _ in range(count):
+    seen = {0: (w.clone(), alive.clone(), error.clone())}
+    for done in range(1, max(counts, default=0) + 1):
         saliency = torch.where(alive, w**2 / (2 * h_inv.diagonal()), torch.inf)
         q = int(saliency.argmin())
         column, pivot = h_inv[:, q].clone(), h_inv[q, q].item()
@@ -120,7 +153,9 @@ def _operate(w: Tensor, h_inv: Tensor, count: int) -> tuple[Tensor, Tensor, Tens
         alive[q] = False
         w[~alive] = 0  # exactly: rounding would leave traces
         h_inv[q, q] = 1  # its row and column are zero now; any pivot will do, it is never chosen again
-    return w, alive, error
+        if done in counts:
+            seen[done] = w.clone(), alive.clone(), error.clone()
+    return [seen[n] for n in counts]
 
 
 def _inverse(weight: Tensor, hessian: Tensor) -> Tensor:
@@ -194,11 +229,31 @@ def prune_obs(model: nn.Module, sparsity: float, batches: Iterable[Tensor], damp
 
     Survey-map row: B7.
     """
-    model = bake(model)
-    masks = {}
+    return prune_obs_path(model, [sparsity], batches, damping)[0]
+
+
+def prune_obs_path(
+    model: nn.Module, sparsities: Sequence[float], batches: Iterable[Tensor], damping: float = 0.01
+) -> list[nn.Module]:
+    """Return what `prune_obs` makes at several sparsities, in the time of the largest alone.
+
+    Parameters
+    ----------
+    model, batches, damping
+        As `input_hessian`.
+    sparsities : sequence of float
+        In any order.
+
+    Survey-map row: B7.
+    """
+    plain = bake(model)
+    models = [bake(model) for _ in sparsities]
+    masks: list[dict[str, Tensor]] = [{} for _ in sparsities]
     for name, h in input_hessian(model, batches, damping).items():
-        layer: Any = model.get_submodule(name)
-        done = optimal_brain_surgeon(layer.weight.detach().flatten(1), h, sparsity)
-        layer.weight.data.copy_(done.weight.reshape(layer.weight.shape))
-        masks[name] = done.mask.reshape(layer.weight.shape)
-    return with_masks(model, masks)
+        plain_layer: Any = plain.get_submodule(name)
+        weight = plain_layer.weight.detach()
+        for k, done in enumerate(surgery_path(weight.flatten(1), h, sparsities)):
+            layer: Any = models[k].get_submodule(name)
+            layer.weight.data.copy_(done.weight.reshape(weight.shape))
+            masks[k][name] = done.mask.reshape(weight.shape)
+    return [with_masks(pruned, kept) for pruned, kept in zip(models, masks, strict=True)]

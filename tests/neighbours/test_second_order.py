@@ -15,7 +15,9 @@ from qlab.neighbours import (
     optimal_brain_damage,
     optimal_brain_surgeon,
     prune_obs,
+    prune_obs_path,
     sparsity,
+    surgery_path,
 )
 
 
@@ -130,6 +132,25 @@ def test_brain_surgery_of_several_weights():
         magnitude = w.abs().argsort(descending=True)[:4]
         plain = ((w - torch.zeros_like(w).scatter(0, magnitude, w[magnitude])) @ X).square().sum().item()
         assert error.item() < plain
+
+
+@pytest.mark.row("B7")
+def test_a_path_passes_through_what_single_operations_give():
+    generator = torch.Generator().manual_seed(2)
+    W, X = torch.randn(3, 6, generator=generator), torch.randn(6, 40, generator=generator)
+    H = 2 * X @ X.T
+    for p, done in zip((0.5, 0.0, 5 / 6), surgery_path(W, H, [0.5, 0.0, 5 / 6]), strict=True):
+        alone = optimal_brain_surgeon(W, H, p)
+        assert torch.equal(done.weight, alone.weight)
+        assert torch.equal(done.mask, alone.mask)
+        assert torch.equal(done.error, alone.error)
+        assert (~done.mask).sum(1).tolist() == [round(6 * p)] * 3
+    net = nn.Sequential(nn.Linear(6, 3)).eval()
+    for p, pruned in zip((0.5, 1 / 3), prune_obs_path(net, [0.5, 1 / 3], [X.T]), strict=True):
+        assert torch.equal(pruned[0].weight, prune_obs(net, p, [X.T])[0].weight)
+        assert sparsity(pruned) == pytest.approx(p)
+    with pytest.raises(ValueError, match="0 ≤ p < 1"):
+        surgery_path(W, H, [0.5, 1.0])
 
 
 @pytest.mark.row("B7")
