@@ -371,8 +371,8 @@ def network_bytes(model: nn.Module) -> int:
     for layer in layers.values():
         w = layer.parametrizations.weight.original if parametrize.is_parametrized(layer) else layer.weight
         counted.add(id(w))
-    rest = [p for p in model.parameters() if id(p) not in counted]
-    statistics = [
-        b for name, b in model.named_buffers() if b.is_floating_point() and not name.endswith((".scale", ".zero_point"))
-    ]
-    return weights + sum(t.numel() * t.element_size() for t in (*rest, *statistics))
+    for module in model.modules():  # what a quantizer holds is part of the codes' bytes already
+        if isinstance(module, ActivationQuantizer) or hasattr(module, "stored"):
+            counted |= {id(t) for t in (*module.parameters(), *module.buffers())}
+    rest = [t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point() and id(t) not in counted]
+    return weights + sum(t.numel() * t.element_size() for t in rest)

@@ -16,6 +16,7 @@ TITLES = {
     "neighbours": "qlab.neighbours: pruning, distillation, low rank, search",
     "plots": "qlab.plots: the figures",
     "ptq": "qlab.ptq: post-training quantization",
+    "qat": "qlab.qat: quantization-aware training",
     "zoo": "qlab.zoo: small trained networks",
 }
 

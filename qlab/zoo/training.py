@@ -23,6 +23,8 @@ from qlab.data import MEAN, STD, Images, load_test
 __all__ = ["TrainingSettings", "evaluate", "predict", "train"]
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Penalty = Callable[[nn.Module, float], Tensor]
+AfterStep = Callable[[nn.Module, float], None]
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def train(
     data: Images,
     settings: TrainingSettings | None = None,
     loss: Loss = cross_entropy,
+    penalty: Penalty | None = None,
+    after_step: AfterStep | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = False,
 ) -> nn.Module:
@@ -89,7 +93,11 @@ def train(
     data : Images
     settings : TrainingSettings, optional
     loss : function of (model, inputs, labels)
-        Return the loss of a batch; replace it to distil or to regularize.
+        Return the loss of a batch; replace it to distil.
+    penalty : function of (model, progress), optional
+        Added to the loss; progress runs from 0 to 1, so that a regularizer may grow.
+    after_step : function of (model, progress), optional
+        Called after each step of the optimizer; it may change the model in place (projections, proximal steps).
     checkpoint : path, optional
         Written after each epoch (atomically) and removed at the end; if it exists, training resumes from it.
     progress : bool
@@ -123,12 +131,17 @@ def train(
             rate = _rate((epoch * len(batches) + i) / steps)
             optimizer.param_groups[0]["lr"] = s.lr * rate
             inputs = augment(x[batch], generator) if s.augment else x[batch]
+            done = (epoch * len(batches) + i + 1) / steps
             value = loss(model, inputs, y[batch])
+            if penalty is not None:
+                value = value + penalty(model, done)
             if not torch.isfinite(value):
                 raise ValueError(f"loss became {value.item()} in epoch {epoch + 1}: the run diverged; lower lr={s.lr}")
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
+            if after_step is not None:
+                after_step(model, done)
         if path is not None:
             temporary = path.with_suffix(".tmp")
             torch.save(

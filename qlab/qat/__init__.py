@@ -1,0 +1,58 @@
+"""Quantization-aware training: quantizers with parameters, and an ordinary training loop. One file, one method.
+
+| file | method | rows |
+|---|---|---|
+| `estimators` | straight through a staircase; slower gradients for a scale | T1, T2 |
+| `dorefa` | fixed ranges, tanh | T2 |
+| `pact` | learned clipping level of activations | T2 |
+| `qil` | learned interval: prune below, clip above | T2 |
+| `lsq` | learned step (LSQ), and offset (LSQ+) | T2 |
+| `dsq` | a soft staircase that sharpens | T3 |
+| `relaxed` | noise and a softmax over levels (Gumbel) | T3 |
+| `proxquant` | a step towards the grid after each step | T3 |
+| `sinreq` | a sine that is zero on the grid | T3 |
+| `batchnorm` | freezing and re-estimating statistics | T4 |
+| `oscillation` | weights that jump to and fro: counted, frozen, dampened | T4 |
+
+The entry points are two: ``quantize(model, Recipe(weight=LSQ(...), activation=LSQ(...)), batches)``, then
+``qlab.zoo.train(quantized, data)``. The straight-through estimator itself is the core's `Quantizer.gradient`.
+
+Survey-map rows: T1, T2, T3, T4.
+"""
+
+from qlab.qat.batchnorm import FrozenBatchNorm, freeze_batchnorm, reestimate_batchnorm
+from qlab.qat.dorefa import DoReFaActivation, DoReFaWeight
+from qlab.qat.dsq import DSQ, soft_staircase
+from qlab.qat.estimators import slowed, through
+from qlab.qat.lsq import LSQ, LSQPlus
+from qlab.qat.oscillation import OscillationTracker, dampening
+from qlab.qat.pact import PACT, pact_penalty
+from qlab.qat.proxquant import ProxQuant, prox_towards
+from qlab.qat.qil import QIL
+from qlab.qat.relaxed import Relaxed, level_probabilities
+from qlab.qat.sinreq import SinReQ, sine_penalty
+
+__all__ = [
+    "DSQ",
+    "LSQ",
+    "PACT",
+    "QIL",
+    "DoReFaActivation",
+    "DoReFaWeight",
+    "FrozenBatchNorm",
+    "LSQPlus",
+    "OscillationTracker",
+    "ProxQuant",
+    "Relaxed",
+    "SinReQ",
+    "dampening",
+    "freeze_batchnorm",
+    "level_probabilities",
+    "pact_penalty",
+    "prox_towards",
+    "reestimate_batchnorm",
+    "sine_penalty",
+    "slowed",
+    "soft_staircase",
+    "through",
+]
