@@ -34,6 +34,7 @@ __all__ = [
     "interpolate",
     "layer_sensitivity",
     "loss_along_line",
+    "mean_divergence",
     "mean_loss",
     "weight_distance",
     "weight_vector",
@@ -95,6 +96,20 @@ def mean_loss(model: nn.Module, images: Images) -> float:
     return float(F.cross_entropy(predict(model, images).double(), images.labels))
 
 
+def divergence(logits: Tensor, changed: Tensor) -> float:
+    """Return the mean of KL(p ‖ p̃) = Σ_c p_c·(log p_c − log p̃_c) over rows of logits, in nats."""
+    log_p, log_q = logits.double().log_softmax(1), changed.double().log_softmax(1)
+    return float((log_p.exp() * (log_p - log_q)).sum(1).mean())
+
+
+def mean_divergence(a: nn.Module, b: nn.Module, images: Images) -> float:
+    """Return the mean of KL(p_a ‖ p_b) over pictures, in nats: how far b's answers are from a's. It needs no labels.
+
+    Survey-map row: H12.
+    """
+    return divergence(predict(a, images), predict(b, images))
+
+
 @torch.no_grad()
 def interpolate(a: nn.Module, b: nn.Module, t: float) -> nn.Module:
     """Return the network (1 − t)·a + t·b: parameters and BatchNorm statistics mixed.
@@ -150,6 +165,8 @@ class Sensitivity:
         Of the mean cross-entropy, in nats.
     accuracy_drop : float
         0 … 1; negative if it rises.
+    divergence : float
+        Mean KL divergence of the network's answers from those in floating point, in nats. It needs no labels.
 
     Survey-map row: H12.
     """
@@ -160,6 +177,7 @@ class Sensitivity:
     output_sqnr: float
     loss_increase: float
     accuracy_drop: float
+    divergence: float
 
 
 def layer_sensitivity(model: nn.Module, quantizer: Quantizer, images: Images) -> list[Sensitivity]:
@@ -207,6 +225,7 @@ def layer_sensitivity(model: nn.Module, quantizer: Quantizer, images: Images) ->
                 sqnr_db(logits, new_logits),
                 new_loss - loss,
                 accuracy - new_accuracy,
+                divergence(logits, new_logits),
             )
         )
     return found
