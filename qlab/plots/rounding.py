@@ -145,8 +145,8 @@ def noise_model(
         ax.semilogx(steps, ratios, marker, ms=4.5, color=PALETTE[color], mec="white", mew=0.4, label=name)
     ax.axhline(1, color=PALETTE["grey"], lw=0.8)
     ax.axvline(2, color=PALETTE["grey"], lw=0.8, ls=":")
-    ax.set(xlabel="step / standard deviation of the layer, Δ/σ", ylabel="measured error / (Δ²/12)", ylim=(0, 1.35))
-    ax.legend(fontsize=9, ncols=2, loc="lower left")
+    ax.set(xlabel="step / standard deviation of the layer, Δ/σ", ylabel="measured error / (Δ²/12)", ylim=(0, 1.6))
+    ax.legend(fontsize=9, ncols=3, loc="upper left")
     return fig
 
 
