@@ -15,9 +15,10 @@
 | `dither` | noise that frees the error from the signal | H10 |
 | `plane` (import it by name: it needs torch) | every quantizer of the library on one plane | H8 |
 | `networks` (import it by name: it needs torch) | what quantizers find in trained networks | H11, H12 |
+| `permutation`, `curvature` (the same) | networks up to the order of their units; steep and flat directions | H11 |
 | `timeline` | who, when, what | |
 
-Arrays are NumPy, float64; nothing but `plane` and `networks` needs torch.
+Arrays are NumPy, float64; nothing but the modules marked so needs torch.
 """
 
 from .blahut_arimoto import BlahutArimoto, blahut_arimoto, source_rate_distortion

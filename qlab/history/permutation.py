@@ -92,19 +92,15 @@ def permute_units(model: nn.Module, orders: Mapping[str, Tensor]) -> nn.Module:
 @torch.no_grad()
 def _hidden(model: nn.Module, images: Images) -> dict[str, Tensor]:
     """Return what each hidden layer hands on after its BatchNorm, shape (units, pictures · places)."""
-    layers = list(_chain(model))[:-1]
+    layers = quantizable_layers(model)
     h, caught, name = images.tensors()[0], {}, ""
     for key, module in model.named_children():
         h = module(h)
-        name = key if key in layers else ("" if isinstance(module, quantizable_types()) else name)
-        if name and (key == name or isinstance(module, NORMS)):
+        if key in layers:
+            name = key
+        if key in layers or isinstance(module, NORMS):
             caught[name] = h.movedim(1, 0).flatten(1)
-    return caught
-
-
-def quantizable_types() -> tuple[type, ...]:
-    """Return the types of layers that have weights."""
-    return (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    return {name: caught[name] for name in list(_chain(model))[:-1]}
 
 
 def unit_correlation(a: nn.Module, b: nn.Module, images: Images) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from qlab.history.networks import (
     interpolate,
     layer_sensitivity,
     loss_along_line,
+    mean_divergence,
     mean_loss,
     weight_distance,
     weight_vector,
@@ -72,6 +73,10 @@ def test_one_layer_at_a_time():
     assert s.accuracy_drop == pytest.approx(zoo.evaluate(net, some()) - zoo.evaluate(by_hand, some()))
     noise = (net[3].weight - by_hand[3].weight).double().square().sum()
     assert s.weight_sqnr == pytest.approx((10 * torch.log10(net[3].weight.double().square().sum() / noise)).item())
+    p, changed = (zoo.predict(m, some()).double().softmax(1) for m in (net, by_hand))
+    assert s.divergence == pytest.approx(float((p * (p / changed).log()).sum(1).mean()), rel=1e-4)
+    assert s.divergence == pytest.approx(mean_divergence(net, by_hand, some()), rel=1e-4)
+    assert mean_divergence(net, net, some()) == 0
     assert len({round(s.output_sqnr, 3) for s in found}) == 3  # layers differ
     assert all(not nn.utils.parametrize.is_parametrized(m) for m in net.modules())
 
