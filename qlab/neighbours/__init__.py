@@ -45,6 +45,7 @@ from qlab.neighbours.half import (
     emulate_half,
     gradients,
     half_step,
+    lost_updates,
     signal_gradients,
     underflow,
 )
@@ -152,6 +153,7 @@ __all__ = [
     "hessian_diagonal",
     "input_hessian",
     "layer_bytes",
+    "lost_updates",
     "low_rank",
     "low_rank_layer",
     "magnitude",

@@ -9,7 +9,8 @@ backward pass and divides after it, in fp32:
 
     g = (1/s)·fp32( fp16( ∂(s·L)/∂w ) )
 
-bf16 has the range of fp32 and needs none; it pays with three bits of fraction.
+bf16 has the range of fp32 and needs none; it pays with three bits of fraction. Without fp32 master weights an update u
+is lost, round(w + u) = w, as soon as |u| < (ε/2)·2^⌊log2 |w|⌋.
 
 Sources: Micikevicius et al. 2018, *Mixed precision training*, sections 3.1–3.2; Kalamkar et al. 2019, *A study of
 BFLOAT16 for deep learning training*; Gholami et al. 2021, section I.
@@ -39,6 +40,7 @@ __all__ = [
     "emulate_half",
     "gradients",
     "half_step",
+    "lost_updates",
     "signal_gradients",
     "underflow",
 ]
@@ -121,6 +123,27 @@ def underflow(x: Tensor, format: str = "fp16", scale: float = 1.0) -> float:
     if not len(x):
         return 0.0
     return float((_format(format).round(x.float() * scale) == 0).float().mean())
+
+
+def lost_updates(weight: Tensor, update: Tensor, format: str = "bf16") -> float:
+    """Return the share of the updates other than zero that change nothing: round(w + u) = w, w kept in the format.
+
+    Examples
+    --------
+    >>> w = torch.tensor([1.0, 1.0, 1.0])
+    >>> lost_updates(w, torch.tensor([0.0, 2**-9, 2**-7]))  # half of the spacing of bf16 at 1 is 2⁻⁸
+    0.5
+
+    Survey-map row: B11.
+    """
+    if weight.shape != update.shape:
+        raise ValueError(f"weight and update must have the same shape, got {weight.shape} and {update.shape}")
+    chosen = _format(format)
+    kept = chosen.round(weight.detach().float())
+    moved = update.detach().float() != 0
+    if not moved.any():
+        return 0.0
+    return float((chosen.round(kept + update.detach())[moved] == kept[moved]).double().mean())
 
 
 class _Both(torch.autograd.Function):

@@ -8,7 +8,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from qlab import data, zoo
-from qlab.neighbours import FORMATS, LossScale, emulate_half, gradients, half_step, signal_gradients, underflow
+from qlab.neighbours import (
+    FORMATS,
+    LossScale,
+    emulate_half,
+    gradients,
+    half_step,
+    lost_updates,
+    signal_gradients,
+    underflow,
+)
 
 PEERS = {"fp16": ml_dtypes.finfo(np.float16), "bf16": ml_dtypes.finfo(ml_dtypes.bfloat16)}
 
@@ -144,10 +153,26 @@ def test_an_overflowing_step_is_skipped():
 
 
 @pytest.mark.row("B11")
+@pytest.mark.parametrize(("name", "dtype"), [("fp16", np.float16), ("bf16", ml_dtypes.bfloat16)])
+def test_updates_are_lost_below_half_the_spacing(name, dtype):
+    """np.spacing of the peer's own numbers says where: an update just below half of it is lost, one just above kept."""
+    w = np.random.default_rng(0).uniform(0.01, 8, 500).astype(dtype)
+    w = w[w.astype(np.float64) != 2.0 ** np.round(np.log2(w.astype(np.float64)))]  # below a power of 2 it changes
+    half = torch.tensor(np.spacing(w).astype(np.float64) / 2).float()
+    w = torch.tensor(w.astype(np.float32))
+    for sign in (1, -1):
+        assert lost_updates(w, 0.98 * sign * half, name) == 1
+        assert lost_updates(w, 1.02 * sign * half, name) == 0
+    assert lost_updates(w, torch.zeros_like(w), name) == 0
+
+
+@pytest.mark.row("B11")
 def test_bad_input():
     with pytest.raises(ValueError, match="fp16, bf16, got 'fp8'"):
         underflow(torch.ones(1), "fp8")
     with pytest.raises(ValueError, match="scale must be positive"):
         LossScale(0.0)
+    with pytest.raises(ValueError, match="same shape"):
+        lost_updates(torch.ones(2), torch.ones(3))
     with pytest.raises(ValueError, match="interval"):
         LossScale(interval=0)
