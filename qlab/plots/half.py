@@ -74,7 +74,7 @@ def draw_ranges(ax: Axes, fields: Mapping[str, tuple[int, int]] = FIELDS) -> Non
             label="subnormal" if first else None,
         )  # fmt: skip
         ax.text(0, row, name, ha="center", va="center", color="white", fontsize=10)
-    ax.set(yticks=[], xlabel="power of two", xticks=[-149, -126, -24, 16, 128], ylim=(len(fields) + 0.15, -0.5))
+    ax.set(yticks=[], xlabel="power of two", xticks=[-126, -24, 16, 128], ylim=(len(fields) + 0.15, -0.5))
     ax.set_title("Range")
     ax.legend(fontsize=9, ncol=2, loc="lower center")
 
