@@ -6,8 +6,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from qlab.neighbours import all_candidates, candidate_bytes, search, tabular
-from qlab.neighbours.random_search import pareto_front, random_search_ranks
+from qlab.neighbours import all_candidates, candidate_bytes, pareto_front, random_search_ranks, search, tabular
 
 
 @pytest.mark.row("B5")
