@@ -31,6 +31,7 @@ from qlab.zoo.training import predict
 __all__ = [
     "Sensitivity",
     "agreement",
+    "divergence",
     "interpolate",
     "layer_sensitivity",
     "loss_along_line",
@@ -97,7 +98,21 @@ def mean_loss(model: nn.Module, images: Images) -> float:
 
 
 def divergence(logits: Tensor, changed: Tensor) -> float:
-    """Return the mean of KL(p ‖ p̃) = Σ_c p_c·(log p_c − log p̃_c) over rows of logits, in nats."""
+    """Return the mean of KL(p ‖ p̃) = Σ_c p_c·(log p_c − log p̃_c) over rows of logits, in nats.
+
+    Parameters
+    ----------
+    logits, changed : Tensor, shape (N, classes)
+        Before and after.
+
+    Examples
+    --------
+    >>> one, two = torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]).log1p()  # p = (1/2, 1/2), p̃ = (2/3, 1/3)
+    >>> round(divergence(one, two), 4)  # ½·log(9/8)
+    0.0589
+
+    Survey-map row: H12.
+    """
     log_p, log_q = logits.double().log_softmax(1), changed.double().log_softmax(1)
     return float((log_p.exp() * (log_p - log_q)).sum(1).mean())
 
