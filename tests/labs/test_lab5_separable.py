@@ -1,5 +1,7 @@
 """Lab 5's right solutions agree with the library and with PyTorch; see test_checks.py for what all labs owe."""
 
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -63,9 +65,20 @@ def test_codes_in_reach_are_those_of_the_librarys_quantizer():
 
 
 def test_the_simulated_machine_tells_fair_from_unfair_timing():
-    true = [case[1][0] / case[1][1] for case in lab.TIME_RATIO.cases]
-    fair = [lab.TIME_RATIO.use(lab.TIME_RATIO.solution, *case) for case in lab.TIME_RATIO.cases]
-    assert fair == pytest.approx(true, rel=0.07)
+    for case in lab.TIME_RATIO.cases:
+        fair = lab.TIME_RATIO.use(lab.TIME_RATIO.solution, *case)
+        assert fair == pytest.approx(case[0] / case[1], rel=0.07)
+
+
+def test_a_clock_of_ones_own_is_answered_in_words():
+    def own_clock(first, second, turns, clock):
+        start = time.perf_counter()
+        first()
+        second()
+        return time.perf_counter() - start
+
+    with pytest.raises(CheckFailed, match="clock was never read"):
+        check(lab.TIME_RATIO, own_clock)
 
 
 def test_other_right_solutions_pass():

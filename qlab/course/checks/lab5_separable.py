@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -551,6 +552,11 @@ TIME_BOUND = Exercise(
             lambda macs, moved, peak, bandwidth: min(peak, bandwidth * 2 * macs / moved),
         ),
         Mistake(
+            "a MAC is counted as one operation in the intensity",
+            "operations per byte: a multiply–accumulate is two operations there, too.",
+            lambda macs, moved, peak, bandwidth: 2 * macs / min(peak, bandwidth * macs / moved),
+        ),
+        Mistake(
             "peak and bandwidth are exchanged",
             "operations are divided by operations per second, bytes by bytes per second.",
             lambda macs, moved, peak, bandwidth: max(2 * macs / bandwidth, moved / peak),
@@ -617,6 +623,17 @@ def _with_relu(conv: nn.Conv2d) -> nn.Sequential:
     return nn.Sequential(first, nn.ReLU(), second)
 
 
+def _with_batchnorm(conv: nn.Conv2d) -> nn.Sequential:
+    first, second = _separable(conv)
+    return nn.Sequential(first, nn.BatchNorm2d(conv.in_channels), nn.ReLU(), second)
+
+
+def _three_by_three(conv: nn.Conv2d) -> nn.Sequential:
+    c = conv.in_channels
+    first = nn.Conv2d(c, c, 3, padding=1, groups=c, bias=False)
+    return nn.Sequential(first, nn.Conv2d(c, conv.out_channels, 1, bias=conv.bias is not None))
+
+
 def _seen(function: Callable[[nn.Conv2d], Any], conv: nn.Conv2d) -> dict[str, Any]:
     """What can be seen of a pair from outside, whatever its random weights."""
     pair = function(conv)
@@ -666,6 +683,11 @@ SEPARABLE = Exercise(
             _pair(first_stride=False, second_stride=True),
         ),
         Mistake(
+            "kernel, stride and padding are written as numbers",
+            "they are different in each convolution: take them from `conv`.",
+            _three_by_three,
+        ),
+        Mistake(
             "the stride is lost",
             "conv.stride has to be handed on to the depthwise layer.",
             _pair(first_stride=False),
@@ -711,6 +733,12 @@ SEPARABLE = Exercise(
             "plain convolution.",
             _with_relu,
         ),
+        Mistake(
+            "there are a BatchNorm and a ReLU in between",
+            "trained networks have a BatchNorm and a ReLU there. Here we want the plain pair, to compare it with the "
+            "plain convolution.",
+            _with_batchnorm,
+        ),
     ],
     use=_seen,
 )
@@ -719,54 +747,69 @@ SEPARABLE = Exercise(
 # (g) Fair timing
 
 
-class Machine:
-    """A simulated machine for timing: slow at first, drifting, interrupted now and then. Its clock is exact.
+@dataclass(frozen=True)
+class Day:
+    """What goes wrong on a simulated machine.
 
-    Parameters
+    Attributes
     ----------
-    first, second : float
-        Seconds that the two functions take.
     cold : float
-        Seconds that the first call of each takes in addition.
+        Seconds that the first call of each function takes in addition.
     drift : float
         By how much each call is slower than the one before, as a fraction.
     interrupted : tuple of int
-        Calls during which something else runs.
+        Calls that take 30 times as long, because something else runs.
     """
 
-    def __init__(self, first: float, second: float, cold: float, drift: float, interrupted: tuple[int, ...]) -> None:
-        self.seconds = {"first": first, "second": second}
-        self.cold, self.drift, self.interrupted = cold, drift, interrupted
-        self.now, self.calls, self.warm = 100.0, 0, set[str]()
+    cold: float = 0.0
+    drift: float = 0.0
+    interrupted: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        troubles = ("cold starts", self.cold), ("drift", self.drift), ("interruptions", self.interrupted)
+        return f"<a machine with {' and '.join(name for name, there in troubles if there)}>"
+
+
+class Machine:
+    """A simulated machine with an exact clock."""
+
+    def __init__(self, seconds: dict[str, float], day: Day) -> None:
+        self.seconds, self.day, self.now = seconds, day, 100.0
+        self.calls: list[str] = []
+        self.read = False
 
     def clock(self) -> float:
         """Return the time."""
+        self.read = True
         return self.now
 
     def run(self, name: str) -> None:
         """Let time pass."""
-        self.calls += 1
-        spent = self.seconds[name] * (1 + self.drift) ** self.calls
-        spent *= 30 if self.calls in self.interrupted else 1
-        spent += self.cold if name not in self.warm else 0
-        self.warm.add(name)
-        self.now += spent
+        first_call = name not in self.calls
+        self.calls.append(name)
+        spent = self.seconds[name] * (1 + self.day.drift) ** len(self.calls)
+        spent *= 30 if len(self.calls) in self.day.interrupted else 1
+        self.now += spent + (self.day.cold if first_call else 0)
 
 
-def _on_machine(function: Callable[..., float], turns: int, facts: tuple[Any, ...]) -> float:
-    machine = Machine(*facts)
-    return function(lambda: machine.run("first"), lambda: machine.run("second"), turns, machine.clock)
+def _on_machine(function: Callable[..., float], first: float, second: float, turns: int, day: Day) -> float:
+    machine = Machine({"first": first, "second": second}, day)
+    answer = function(lambda: machine.run("first"), lambda: machine.run("second"), turns, machine.clock)
+    if answer is not None and not machine.read:
+        raise ValueError("the clock was never read: use clock(), which you are given, not a clock of your own")
+    return answer
 
 
-Timer = Callable[[Callable[[], None], Callable[[], None], int, Callable[[], float]], float]
+Timer = Callable[[Any, Any, int, Any], float]
 
 
 def _timer(
     combine: Callable[[list[float], list[float]], float],
     warm: tuple[bool, bool] = (True, True),
     interleaved: bool = True,
+    more: int = 0,
 ) -> Timer:
-    def solution(first: Any, second: Any, turns: int, clock: Callable[[], float]) -> float:
+    def solution(first: Any, second: Any, turns: int, clock: Any) -> float:
         def once(run: Callable[[], None]) -> float:
             start = clock()
             run()
@@ -776,7 +819,7 @@ def _timer(
             if wanted:
                 run()
         if interleaved:
-            pairs = [(once(first), once(second)) for _ in range(turns)]
+            pairs = [(once(first), once(second)) for _ in range(turns + more)]
             return combine([a for a, _ in pairs], [b for _, b in pairs])
         a = [once(first) for _ in range(turns)]
         return combine(a, [once(second) for _ in range(turns)])
@@ -796,12 +839,12 @@ TIME_RATIO = Exercise(
     "time_ratio",
     _timer(_median_ratio),
     [
-        (1, (0.004, 0.002, 0.05, 0.0, ())),
-        (1, (0.001, 0.004, 0.02, 0.0, ())),
-        (9, (0.003, 0.003, 0.0, 0.06, ())),
-        (9, (0.002, 0.005, 0.02, 0.0, (5, 12))),
-        (7, (0.006, 0.002, 0.01, 0.0, (3, 4, 13))),
-        (15, (0.001, 0.003, 0.02, 0.03, (8, 19))),
+        (0.004, 0.002, 1, Day(cold=0.05)),
+        (0.001, 0.004, 1, Day(cold=0.02)),
+        (0.003, 0.003, 9, Day(drift=0.06)),
+        (0.002, 0.005, 9, Day(cold=0.02, interrupted=(5, 12))),
+        (0.006, 0.002, 7, Day(cold=0.01, interrupted=(3, 4, 13))),
+        (0.001, 0.003, 15, Day(cold=0.02, drift=0.03, interrupted=(8, 19))),
     ],
     [
         Mistake(
@@ -813,6 +856,11 @@ TIME_RATIO = Exercise(
             "there is no warm-up",
             "the first call of each is slow: memory is fetched, kernels are chosen. Run each once beforehand.",
             _timer(_median_ratio, warm=(False, False)),
+        ),
+        Mistake(
+            "the warm-up is counted",
+            "the turn in which everything is still cold is not one of the turns: forget its times.",
+            _timer(_median_ratio, warm=(False, False), more=1),
         ),
         Mistake(
             "only the first is warmed up",
@@ -967,6 +1015,11 @@ CODES_IN_REACH = Exercise(
             "the ranges are taken over the wrong axes",
             "w has the shape (C_out, C_in/g, k, k): keep axis 0, take the maximum over all others.",
             lambda w, bits: _in_reach(w, bits, reach=_shared_axis),
+        ),
+        Mistake(
+            "the ranges are taken over the input channels only",
+            "w has the shape (C_out, C_in/g, k, k): keep axis 0, take the maximum over all others.",
+            lambda w, bits: _in_reach(w, bits, reach=lambda w: w.abs().amax(1).flatten()),
         ),
         Mistake(
             "the codes that occur are counted",
