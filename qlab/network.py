@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from qlab.quantizer import Params, QuantizedTensor, Quantizer
+from qlab.calibration import Range
+from qlab.quantizer import Params, QuantizedTensor, Quantizer, scales
 
 __all__ = [
     "ActivationQuantizer",
@@ -176,7 +177,12 @@ def quantizable_layers(model: nn.Module) -> dict[str, Any]:
     return {name: module for name, module in model.named_modules() if isinstance(module, LAYERS)}
 
 
-def quantize(model: nn.Module, recipe: Recipe, batches: Iterable[Tensor] | None = None) -> nn.Module:
+def quantize(
+    model: nn.Module,
+    recipe: Recipe,
+    batches: Iterable[Tensor] | None = None,
+    ranges: Mapping[str, Range] | None = None,
+) -> nn.Module:
     """Return a copy of `model` that computes with fake-quantized weights and activations.
 
     Parameters
@@ -186,6 +192,8 @@ def quantize(model: nn.Module, recipe: Recipe, batches: Iterable[Tensor] | None 
     recipe : Recipe
     batches : iterable of Tensor, optional
         Inputs for calibrating static activation ranges, one batch at a time (memory does not grow with their number).
+    ranges : mapping of layer name to Range, optional
+        Clipping ranges [α, β] of inputs that are known without data; batches calibrate the others.
 
     Returns
     -------
@@ -197,7 +205,8 @@ def quantize(model: nn.Module, recipe: Recipe, batches: Iterable[Tensor] | None 
     ------
     ValueError
         If the recipe has static activations but there are no batches, or the model has no layer to quantize, or a
-        pattern of the recipe matches none, or what is to be quantized is quantized already.
+        pattern of the recipe matches none, or what is to be quantized is quantized already, or `ranges` names a layer
+        whose input is not static.
 
     References
     ----------
@@ -221,15 +230,21 @@ def quantize(model: nn.Module, recipe: Recipe, batches: Iterable[Tensor] | None 
             if choice is not None and done:
                 raise ValueError(f"model: layer {name!r} has a quantized {what} already; start from the original")
     static = {name: _core(r.activation) for name, r in plan.items() if r.activation is not None and not r.dynamic}
-    ranges = _calibrate(model, {n: layers[n] for n in static}, static, batches) if static else {}
+    given = dict(ranges or {})
+    if odd := given.keys() - static.keys():
+        raise ValueError(f"ranges must name layers with a static activation quantizer, got {', '.join(sorted(odd))}")
+    params = {name: scales(static[name].grid, clip) for name, clip in given.items()}
+    unknown = {name: quantizer for name, quantizer in static.items() if name not in given}
+    if unknown:
+        params |= _calibrate(model, {n: layers[n] for n in unknown}, unknown, batches)
     for name, r in plan.items():
         layer = layers[name]
         if r.weight is not None:
-            params = _core(r.weight).calibrate(layer.weight)
+            start = _core(r.weight).calibrate(layer.weight)
             weight = layer.weight.detach()
-            parametrize.register_parametrization(layer, "weight", _module(r.weight, WeightQuantizer, params, weight))
+            parametrize.register_parametrization(layer, "weight", _module(r.weight, WeightQuantizer, start, weight))
         if r.activation is not None:
-            layer.activation_quantizer = _module(r.activation, ActivationQuantizer, ranges.get(name), None)
+            layer.activation_quantizer = _module(r.activation, ActivationQuantizer, params.get(name), None)
             layer.register_forward_pre_hook(_quantize_input)
     return model
 

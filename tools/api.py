@@ -17,6 +17,7 @@ TITLES = {
     "plots": "qlab.plots: the figures",
     "ptq": "qlab.ptq: post-training quantization",
     "qat": "qlab.qat: quantization-aware training",
+    "zsq": "qlab.zsq: zero-shot quantization",
     "zoo": "qlab.zoo: small trained networks",
 }
 
