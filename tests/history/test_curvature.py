@@ -40,9 +40,10 @@ def test_spectrum_against_the_dense_matrix():
 
 
 @pytest.mark.row("H11")
+@pytest.mark.slow
 def test_divergence_is_half_the_quadratic_form():
     net = zoo.load_ensemble()[0].double()
-    images = some(40)
+    images = some(25)
     x = images.tensors()[0]
     values, top = fisher_spectrum(net.float(), x)
     G = fisher_factor(net, x)
