@@ -12,6 +12,7 @@
 | `structured` | whole filters, really removed | B8 |
 | `distillation` | the teacher's soft probabilities | B9 |
 | `combine` | prune, distil, quantize: every byte counted | B10 |
+| `combinations`, `combinations_table`, `make_combinations_table` | each alone and all together, at equal bytes | B10 |
 | `half` | fp16, bf16 and loss scaling | B11 |
 | `neuroscience`, `noisy_network` | relay chains and noisy wires | B12 |
 """
@@ -37,7 +38,14 @@ from qlab.neighbours.combine import (
     sparsity_for_bytes,
     storage_bytes,
 )
-from qlab.neighbours.distillation import Distillation, distil, distillation_loss, soft_cross_entropy, soft_labels
+from qlab.neighbours.distillation import (
+    Distillation,
+    distil,
+    distil_recorded,
+    distillation_loss,
+    soft_cross_entropy,
+    soft_labels,
+)
 from qlab.neighbours.half import (
     FORMATS,
     HalfFormat,
@@ -142,6 +150,7 @@ __all__ = [
     "decode_sparse",
     "discrete_chain",
     "distil",
+    "distil_recorded",
     "distillation_loss",
     "emulate_half",
     "encode_sparse",

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from qlab.data import Images
 from qlab.zoo.training import TrainingSettings, train
 
-__all__ = ["Distillation", "distil", "distillation_loss", "soft_cross_entropy", "soft_labels"]
+__all__ = ["Distillation", "distil", "distil_recorded", "distillation_loss", "soft_cross_entropy", "soft_labels"]
 
 
 def soft_labels(logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -156,6 +156,51 @@ def distil(
     Survey-map row: B9.
     """
     return train(student, data, settings, loss=Distillation(teacher, temperature, alpha), progress=progress)
+
+
+def distil_recorded(
+    student: nn.Module,
+    teacher: Tensor,
+    data: Images,
+    settings: TrainingSettings,
+    temperature: float = 4.0,
+    alpha: float = 0.9,
+    progress: bool = False,
+) -> nn.Module:
+    """Return what `distil` returns, from logits that the teacher gave once: it need not be there any more.
+
+    Possible only if the student sees the very pictures that the teacher saw, hence without augmentation.
+
+    Parameters
+    ----------
+    student : nn.Module
+        Left as it is.
+    teacher : Tensor, shape (N, classes)
+        Its logits for the pictures in their order, as `qlab.zoo.predict` gives them.
+    data : Images
+        N pictures.
+    settings : TrainingSettings
+        With ``augment=False``.
+    temperature, alpha : float
+        As `distillation_loss`.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many logits as pictures, or the settings augment.
+
+    Survey-map row: B9.
+    """
+    if len(teacher) != len(data):
+        raise ValueError(f"teacher must hold logits of {len(data)} pictures, got {len(teacher)}")
+    if settings.augment:
+        raise ValueError("settings must have augment=False: the teacher has not seen shifted and flipped pictures")
+
+    def loss(model: nn.Module, x: Tensor, positions: Tensor) -> Tensor:
+        return distillation_loss(model(x), teacher[positions], data.labels[positions], temperature, alpha)
+
+    numbered = Images(data.images, torch.arange(len(data)))
+    return train(student, numbered, settings, loss=loss, progress=progress)
 
 
 def _check_temperature(temperature: float) -> None:

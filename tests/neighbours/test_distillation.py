@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from qlab import data, zoo
-from qlab.neighbours import Distillation, distil, distillation_loss, soft_cross_entropy, soft_labels
+from qlab.neighbours import Distillation, distil, distil_recorded, distillation_loss, soft_cross_entropy, soft_labels
 
 
 def logits(seed, n=6, classes=5):
@@ -70,6 +70,21 @@ def test_a_student_learns_from_a_teacher_without_labels():
     hard = distil(student, teacher, nonsense, settings, alpha=0.0)  # nothing but the nonsense
     assert zoo.evaluate(hard, some) < 0.3
     assert all(p.grad is None for p in teacher.parameters())
+
+
+@pytest.mark.row("B9")
+def test_a_recorded_teacher_teaches_the_same():
+    teacher, pictures = zoo.load("mlp"), data.load_calibration(96)
+    settings = zoo.TrainingSettings(epochs=2, batch_size=32, lr=0.05, augment=False)
+    student = zoo.build("mlp", hidden=(16,))
+    live = distil(student, teacher, pictures, settings, 3.0, 0.7)
+    recorded = distil_recorded(student, zoo.predict(teacher, pictures), pictures, settings, 3.0, 0.7)
+    for a, b in zip(live.parameters(), recorded.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="logits of 96"):
+        distil_recorded(student, torch.zeros(95, 10), pictures, settings)
+    with pytest.raises(ValueError, match="augment=False"):
+        distil_recorded(student, torch.zeros(96, 10), pictures, zoo.TrainingSettings())
 
 
 @pytest.mark.row("B9")
