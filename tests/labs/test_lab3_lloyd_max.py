@@ -74,6 +74,9 @@ def test_other_right_solutions_pass():
             levels = new
 
     check(lab.LLOYD, until_the_levels_rest)
+    check(lab.LLOYD, lambda x, y: lab._iterate(x, y, renew=by_bincount, steps=100))
+    check(lab.QUESTIONS[0], 2)
+    check(lab.QUESTIONS[2], 4)
 
     def by_truncated_normal(t):
         from scipy.stats import truncnorm
@@ -90,8 +93,10 @@ def test_other_right_solutions_pass():
     [
         # kin of a seeded mistake, written in another way
         (lab.ENCODE, lambda x, y: (x[:, None] > y).sum(1).clip(max=y.size - 1), "above"),
+        (lab.ENCODE, lambda x, y: np.digitize(x, y), "thresholds"),
+        (lab.LLOYD, lambda x, y: lab._iterate(x, y, steps=15), "expected"),
         (lab.CENTROIDS, lambda x, c, y: np.bincount(c, weights=x, minlength=y.size), "summed up"),
-        (lab.GAUSSIAN_CENTROIDS, lambda t: np.diff(norm.pdf([-np.inf, *t, np.inf])), "more than one thing|expected"),
+        (lab.GAUSSIAN_CENTROIDS, lambda t: np.diff(norm.pdf([-np.inf, *t, np.inf])), "f\\(b\\) − f\\(a\\)"),
         (lab.DISTORTION, lambda x, y: np.linalg.norm(x - y[np.abs(x[:, None] - y).argmin(1)]) ** 2, "summed up"),
     ],
 )

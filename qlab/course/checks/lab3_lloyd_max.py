@@ -69,6 +69,21 @@ THRESHOLDS = Exercise(
             lambda levels: levels[1:] + levels[:-1],
         ),
         Mistake(
+            "only one of the two is halved",
+            "division comes before addition: put the sum in parentheses.",
+            lambda levels: levels[1:] + levels[:-1] / 2,
+        ),
+        Mistake(
+            "only one of the two is halved",
+            "division comes before addition: put the sum in parentheses.",
+            lambda levels: levels[1:] / 2 + levels[:-1],
+        ),
+        Mistake(
+            "the outer levels are included",
+            "thresholds lie *between* levels. The outer cells reach to infinity, and need no number.",
+            lambda levels: np.concatenate([levels[:1], _thresholds(levels), levels[-1:]]),
+        ),
+        Mistake(
             "the outer ends are included",
             "N levels have N − 1 borders between them. The outer cells reach to infinity, and need no number.",
             lambda levels: np.concatenate([[-np.inf], _thresholds(levels), [np.inf]]),
@@ -137,6 +152,16 @@ ENCODE = Exercise(
             "a number just over a level is nearer to that one than to the level above. Compare with the thresholds, or "
             "the distances.",
             lambda x, levels: np.clip(np.searchsorted(levels, x), 0, levels.size - 1),
+        ),
+        Mistake(
+            "it is counted how many levels lie below",
+            "count how many *thresholds* lie below x: N − 1 thresholds give the codes 0 to N − 1.",
+            lambda x, levels: np.searchsorted(levels, x),
+        ),
+        Mistake(
+            "x itself is rounded",
+            "levels are no whole numbers in general, and a code is a place in their list. Compare x with the levels.",
+            lambda x, levels: np.rint(x).astype(int),
         ),
         Mistake(
             "the farthest level is taken",
@@ -223,6 +248,21 @@ DISTORTION = Exercise(
             "the mean error is subtracted first",
             "np.var subtracts the mean. If all levels were 1 too high, D should say so.",
             lambda x, levels: float(np.var(_error(x, levels))),
+        ),
+        Mistake(
+            "nothing is averaged",
+            "one number is asked for: the mean of all these squares.",
+            lambda x, levels: _error(x, levels) ** 2,
+        ),
+        Mistake(
+            "the average is squared, not the errors",
+            "square each error, then average: large errors count more.",
+            lambda x, levels: float(np.mean(np.abs(_error(x, levels))) ** 2),
+        ),
+        Mistake(
+            "it is divided by n − 1",
+            "nothing is estimated here: the mean of n squares is their sum divided by n.",
+            lambda x, levels: float(np.sum(_error(x, levels) ** 2)) / (x.size - 1),
         ),
         Mistake(
             "it is divided by the number of levels",
@@ -369,6 +409,23 @@ CENTROIDS = Exercise(
             _filled(lambda cell: np.sqrt(np.mean(cell**2))),
         ),
         Mistake(
+            "the fractions are lost",
+            "an array of integers cuts off what comes after the point. Make the new array one of floats.",
+            lambda x, codes, levels: np.trunc(_centroids(x, codes, levels)),
+        ),
+        Mistake(
+            "the levels are shifted by one place",
+            "code 0 belongs to the first level. Does your loop start at 0?",
+            lambda x, codes, levels: _by_cell(
+                lambda cell, old, i: _mean_or_old(x[codes == i + 1], levels[min(i + 1, levels.size - 1)], i)
+            )(x, codes, levels),
+        ),
+        Mistake(
+            "levels above the largest code are missing",
+            "there are as many cells as levels, also if the last ones are empty or if max is one less.",
+            lambda x, codes, levels: _centroids(x, codes, levels[: int(codes.max())]),
+        ),
+        Mistake(
             "the levels are shifted by one place",
             "level i belongs to code i. Does your loop start at 0?",
             lambda x, codes, levels: _left(_centroids(x, codes, levels)),
@@ -433,6 +490,7 @@ LLOYD = Exercise(
         (np.array([0.0, 2.0, 4.0, 10.0]), np.array([1.0, 8.0])),
         (_MANY, np.array([-0.3, -0.1, 0.1, 0.3])),
         (_normal(6, 200) ** 3, np.array([-1.0, 0.0, 1.0, 2.0, 3.0])),
+        (np.random.default_rng(10).laplace(size=900), np.linspace(-0.4, 0.5, 7)),
         (np.array([0.0, 1.0, 1.5, 9.0, 10.0, 11.0]), np.array([-6.0, 0.5, 4.0, 30.0])),
     ],
     [
@@ -442,15 +500,18 @@ LLOYD = Exercise(
             "and go on until no code changes.",
             lambda x, levels: _iterate(x, levels, steps=1),
         ),
-        Mistake(
-            "it stops after a few steps, whether or not it has come to rest",
-            "some starts need more steps than that. Go on until no code changes any more.",
-            lambda x, levels: _iterate(x, levels, steps=5),
+        *(
+            Mistake(
+                f"it stops after {steps} steps, whether or not it has come to rest",
+                "some starts need more steps than that. Go on until no code changes any more.",
+                lambda x, levels, steps=steps: _iterate(x, levels, steps=steps),
+            )
+            for steps in (2, 3, 4, 5, 10, 20)
         ),
         Mistake(
-            "it stops after ten steps, whether or not it has come to rest",
-            "some starts need more steps than ten. Go on until no code changes any more.",
-            lambda x, levels: _iterate(x, levels, steps=10),
+            "only the levels are returned",
+            "return two things: the levels, and the list of errors.",
+            lambda x, levels: _lloyd(x, levels)[0],
         ),
         Mistake(
             "it stops as soon as the error falls slowly",
@@ -558,6 +619,21 @@ GAUSSIAN_CENTROIDS = Exercise(
             "f′(x) = −x·f(x), so the integral of x·f(x) from a to b is f(a) − f(b). Check: the rightmost level "
             "is positive.",
             lambda thresholds: -_gaussian_centroids(thresholds),
+        ),
+        Mistake(
+            "the sign is turned around, and the division is missing",
+            "np.diff(f) is f(b) − f(a); the integral of x·f(x) is f(a) − f(b). Then divide by the cell's probability.",
+            lambda thresholds: np.diff(_pdf(_edges(thresholds))),
+        ),
+        Mistake(
+            "the middle of each cell is taken",
+            "a Gaussian is denser on that side of the cell where 0 is: the mean is not the middle.",
+            lambda thresholds: _edges(thresholds, 3.0)[:-1] / 2 + _edges(thresholds, 3.0)[1:] / 2,
+        ),
+        Mistake(
+            "the outer cells are missing, and the sign is turned around",
+            "N − 1 thresholds make N cells: put −∞ and ∞ at the ends. And the integral of x·f(x) is f(a) − f(b).",
+            lambda thresholds: -_cell_means(thresholds) if thresholds.size > 1 else np.zeros(0),
         ),
         Mistake(
             "the outer cells are missing",
@@ -669,6 +745,11 @@ BEST_OF = Exercise(
             lambda x, starts: np.mean(_ends(x, starts), axis=0),
         ),
         Mistake(
+            "levels and errors are returned",
+            "lloyd returns two things. The levels alone are asked for.",
+            lambda x, starts: min((_lloyd(x, y) for y in starts), key=lambda run: run[1][-1]),
+        ),
+        Mistake(
             "the number of the best start is returned",
             "return its levels, not its place in the list.",
             lambda x, starts: int(np.argmin([_distortion(x, y) for y in _ends(x, starts)])),
@@ -729,6 +810,16 @@ CODEBOOK_BYTES = Exercise(
             lambda n, N: n * _bits(N) // 8 + 1 + 4 * N,
         ),
         Mistake(
+            "the last byte is rounded to the nearest",
+            "even one bit needs a byte: round up, not to the nearest.",
+            lambda n, N: math.floor(n * _bits(N) / 8 + 0.5) + 4 * N,
+        ),
+        Mistake(
+            "bits and bytes are added",
+            "the codes are in bits, the table of 4 N in bytes. Turn the bits into bytes before you add.",
+            lambda n, N: -(-(n * _bits(N) + 4 * N) // 8),
+        ),
+        Mistake(
             "there are fractions of bytes",
             "a file has whole bytes: round the codes up to the next one.",
             lambda n, N: n * _bits(N) / 8 + 4 * N,
@@ -780,7 +871,7 @@ EXERCISES = [
 QUESTIONS = [
     question(
         "answer_1",
-        2,
+        2.0,
         {
             3.75: "that is the error of the levels 1 and 8, before the step.",
             8: "that is the sum of the squares. D is their mean.",
@@ -798,7 +889,7 @@ QUESTIONS = [
     ),
     question(
         "answer_3",
-        4,
+        4.0,
         {
             2: "cells become half as wide, but the error is squared.",
             6.02: "that is the gain in decibel. By which factor does D fall?",
