@@ -75,7 +75,7 @@ def draw_similarity(ax: Axes, matrix: Tensor, title: str) -> None:
     ax.imshow(values, cmap="cividis")
     high = np.nanmax(values)
     for (i, j), v in np.ndenumerate(values):
-        if not np.isnan(v):
+        if v >= 0.5:  # not the diagonal, which is NaN
             ax.text(j, i, f"{v:.0f}", ha="center", va="center", fontsize=8, color="white" if v < high / 2 else "black")
     ax.set(xticks=range(10), yticks=range(10), title=title)
     ax.set_xticklabels(CLASSES, rotation=60, ha="right", fontsize=9)
