@@ -8,30 +8,40 @@
 | `moments` | a layer's input in two matrices, streamed | T8, T10 |
 | `bias_correction` | empirical, and analytic without data | T5 |
 | `adaround` | learned rounding, and the exhaustive judge of tiny layers | T8 |
+| `adaquant` | weights and steps fitted to a layer's output | T9 |
+| `brecq` | learned rounding of whole blocks | T9 |
 | `gptq` | OBQ and GPTQ | T10 |
+| `ocs` | outlier channels split in halves | T6 |
 | `codes` | weights with codes of their own | T8, T10 |
 
 Passes take a quantized network from `qlab.quantize`, the original, and batches; no pass changes its arguments.
 
-Survey-map rows: T4, T5, T7, T8, T10.
+Survey-map rows: T4, T5, T6, T7, T8, T9, T10.
 """
 
+from qlab.ptq.adaquant import AdaQuantSettings, adaquant
 from qlab.ptq.adaround import AdaRoundSettings, adaround, best_rounding
 from qlab.ptq.bias_correction import correct_bias, correct_bias_from_statistics
-from qlab.ptq.codes import with_codes
+from qlab.ptq.brecq import BrecqSettings, brecq
+from qlab.ptq.codes import with_codes, with_stored
 from qlab.ptq.equalization import absorb_bias, equalize, relu6_to_relu
 from qlab.ptq.fold import Folded, fold_batchnorm
 from qlab.ptq.gptq import gptq, obq_row
 from qlab.ptq.graph import clipped_normal, input_statistics, linked_pairs
 from qlab.ptq.moments import InputMoments, layer_moments
+from qlab.ptq.ocs import split_outliers
 
 __all__ = [
+    "AdaQuantSettings",
     "AdaRoundSettings",
+    "BrecqSettings",
     "Folded",
     "InputMoments",
     "absorb_bias",
+    "adaquant",
     "adaround",
     "best_rounding",
+    "brecq",
     "clipped_normal",
     "correct_bias",
     "correct_bias_from_statistics",
@@ -43,5 +53,7 @@ __all__ = [
     "linked_pairs",
     "obq_row",
     "relu6_to_relu",
+    "split_outliers",
     "with_codes",
+    "with_stored",
 ]

@@ -12,7 +12,7 @@ layer's activation function is part of the loss; here it is left out, and the lo
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -69,7 +69,7 @@ def rectified_sigmoid(v: Tensor) -> Tensor:
     return (torch.sigmoid(v) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
 
 
-def _start(fraction: Tensor) -> Tensor:
+def start_of_rounding(fraction: Tensor) -> Tensor:
     """Return V with h(V) = fraction."""
     p = ((fraction - GAMMA) / (ZETA - GAMMA)).clamp(1e-4, 1 - 1e-4)
     return torch.log(p / (1 - p))
@@ -79,6 +79,21 @@ def _beta(step: int, s: AdaRoundSettings) -> float:
     t = max(0.0, (step / s.steps - s.warmup) / (1 - s.warmup))
     high, low = s.beta
     return low + (high - low) * (1 + float(torch.cos(torch.tensor(t * torch.pi)))) / 2
+
+
+def rounding_push(h: Sequence[Tensor], step: int, s: AdaRoundSettings) -> Tensor:
+    """Return λ·mean(1 − |2h − 1|^β), which pushes every h to 0 or 1; nothing during the warm-up.
+
+    References
+    ----------
+    Nagel et al. 2020, equation 24.
+
+    Survey-map row: T8.
+    """
+    if step < s.warmup * s.steps:
+        return torch.zeros(())
+    beta = _beta(step, s)
+    return s.regularization * torch.cat([1 - (2 * each - 1).abs().pow(beta).flatten() for each in h]).mean()
 
 
 def adaround_codes(
@@ -108,7 +123,7 @@ def adaround_codes(
     low, high = stored.grid.code_range
     W = grouped(weight.detach().double(), groups)
     power = float(((W @ moments.second) * W).sum()) / weight.numel() + 1e-30  # per weight
-    V = _start(weight / S - floor).requires_grad_()
+    V = start_of_rounding(weight / S - floor).requires_grad_()
     optimizer = torch.optim.Adam([V], lr=settings.lr)
     A, C = moments.second.float(), moments.cross.float()
     small = InputMoments(A, C, moments.mean, moments.original_mean, moments.count)
@@ -117,9 +132,7 @@ def adaround_codes(
         h = rectified_sigmoid(V)
         rounded = S * ((floor + h - Z).clamp(low, high) + Z)
         loss = reconstruction_error(target, grouped(rounded, groups), small).sum() / (power * weight.numel())
-        if step >= settings.warmup * settings.steps:
-            push = 1 - (2 * h - 1).abs().pow(_beta(step, settings))
-            loss = loss + settings.regularization * push.mean()
+        loss = loss + rounding_push([h], step, settings)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

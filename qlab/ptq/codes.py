@@ -15,7 +15,7 @@ from qlab.grids import Asymmetric, Symmetric
 from qlab.network import quantizable_layers, stored_weight
 from qlab.quantizer import Params, QuantizedTensor, Quantizer
 
-__all__ = ["FixedWeight", "quantized_layers", "with_codes"]
+__all__ = ["FixedWeight", "quantized_layers", "with_codes", "with_stored"]
 
 
 class FixedWeight(nn.Module):
@@ -82,10 +82,9 @@ def with_codes(quantized: nn.Module, codes: Mapping[str, Tensor]) -> nn.Module:
 
     Survey-map rows: T8, T10, Z2.
     """
-    result = copy.deepcopy(quantized)
+    stored = {}
     for name, new in codes.items():
-        layer = result.get_submodule(name)
-        old = stored_weight(layer)
+        old = stored_weight(quantized.get_submodule(name))
         if old is None:
             raise ValueError(f"codes: layer {name!r} has no quantized weight")
         low, high = old.grid.code_range
@@ -94,11 +93,30 @@ def with_codes(quantized: nn.Module, codes: Mapping[str, Tensor]) -> nn.Module:
                 f"codes[{name!r}] must be of shape {tuple(old.codes.shape)} from {low} to {high}, "
                 f"got {tuple(new.shape)} from {int(new.min())} to {int(new.max())}"
             )
-        chain: Any = layer.parametrizations
-        stored = QuantizedTensor(new.to(old.codes.dtype), old.params, old.grid, old.granularity, old.dtype)
-        quantizer = chain.weight[-1].quantizer
-        chain.weight[len(chain.weight) - 1] = FixedWeight(stored, quantizer)
+        stored[name] = QuantizedTensor(new.to(old.codes.dtype), old.params, old.grid, old.granularity, old.dtype)
+    return with_stored(quantized, stored)
+
+
+def with_stored(quantized: nn.Module, stored: Mapping[str, QuantizedTensor]) -> nn.Module:
+    """Return a copy of a quantized network with other integer forms, scales included, for some weights.
+
+    Parameters
+    ----------
+    quantized : nn.Module
+        From `qlab.quantize`; left as it is.
+    stored : mapping of layer name to QuantizedTensor
+
+    Survey-map rows: T8, T9, T10.
+    """
+    result = copy.deepcopy(quantized)
+    for name, new in stored.items():
+        chain: Any = result.get_submodule(name).parametrizations
+        chain.weight[len(chain.weight) - 1] = FixedWeight(new, _reader(chain.weight[-1].quantizer, new))
     return result
+
+
+def _reader(quantizer: Quantizer, stored: QuantizedTensor) -> Quantizer:
+    return quantizer.with_(grid=stored.grid, granularity=stored.granularity)
 
 
 def spread_params(stored: QuantizedTensor) -> tuple[Tensor, Tensor]:

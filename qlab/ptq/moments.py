@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["InputMoments", "layer_moments", "patches", "reconstruction_error"]
+__all__ = ["InputMoments", "layer_inputs", "layer_moments", "patches", "reconstruction_error"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,16 @@ class _Caught(Exception):
     """The layer has been reached: the rest of the network need not run."""
 
 
-def _inputs(model: nn.Module, name: str, batch: Tensor) -> Tensor:
+def layer_inputs(model: nn.Module, name: str, batch: Tensor) -> Tensor:
+    """Return what arrives at the module `name` (after its activation's quantizer); the rest of the network is not run.
+
+    Raises
+    ------
+    ValueError
+        If the network does not call the module.
+
+    Survey-map rows: T5, T8.
+    """
     caught: list[Tensor] = []
 
     def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -125,8 +134,8 @@ def layer_moments(quantized: nn.Module, original: nn.Module, name: str, batches:
     before: Any = 0.0
     count = 0
     for batch in batches:
-        x_hat = patches(layer, _inputs(quantized, name, batch))
-        x = patches(layer, _inputs(original, name, batch))
+        x_hat = patches(layer, layer_inputs(quantized, name, batch))
+        x = patches(layer, layer_inputs(original, name, batch))
         A = A + (x_hat.mT @ x_hat).double()
         C = C + (x_hat.mT @ x).double()
         mean, before = mean + x_hat.sum(1).double(), before + x.sum(1).double()
