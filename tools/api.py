@@ -14,9 +14,11 @@ TITLES = {
     "hardware": "qlab.hardware: what bits cost",
     "history": "qlab.history: two centuries of quantization",
     "neighbours": "qlab.neighbours: pruning, distillation, low rank, search",
+    "nonuniform": "qlab.nonuniform: levels fitted to the data",
     "plots": "qlab.plots: the figures",
     "ptq": "qlab.ptq: post-training quantization",
     "qat": "qlab.qat: quantization-aware training",
+    "stochastic": "qlab.stochastic: rounding at random",
     "zsq": "qlab.zsq: zero-shot quantization",
     "zoo": "qlab.zoo: small trained networks",
 }
