@@ -28,6 +28,7 @@ from qlab.granularity import Granularity, PerBlock, PerChannel, PerGroup, PerTen
 from qlab.grids import Asymmetric, Codebook, FloatingPoint, Grid, Symmetric
 from qlab.network import Recipe, format_report, quantize, report
 from qlab.packing import pack, unpack
+from qlab.powers_of_two import AdditivePowersOfTwo, PowersOfTwo
 from qlab.quantizer import (
     Params,
     QuantizedTensor,
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ACIQ",
     "MSE",
+    "AdditivePowersOfTwo",
     "Asymmetric",
     "Calibration",
     "ClippedStraightThrough",
@@ -63,6 +65,7 @@ __all__ = [
     "PerGroup",
     "PerTensor",
     "Percentile",
+    "PowersOfTwo",
     "QuantizedTensor",
     "Quantizer",
     "Range",

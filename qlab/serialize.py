@@ -5,7 +5,7 @@ Survey-map row: C5.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 __all__ = ["from_dict", "to_dict"]
@@ -22,7 +22,8 @@ def to_dict(part: Any) -> dict[str, Any]:
 
     Survey-map row: C5.
     """
-    return {"type": type(part).__name__, **asdict(part)}
+    facts = {f.name: getattr(part, f.name) for f in fields(part) if f.init}
+    return {"type": type(part).__name__, **{k: to_dict(v) if is_dataclass(v) else v for k, v in facts.items()}}
 
 
 def from_dict(facts: dict[str, Any]) -> Any:
@@ -35,9 +36,9 @@ def from_dict(facts: dict[str, Any]) -> Any:
 
     Survey-map row: C5.
     """
-    from qlab import granularity, grids
+    from qlab import granularity, grids, powers_of_two
 
-    known = {name: getattr(room, name) for room in (grids, granularity) for name in room.__all__}
+    known = {name: getattr(room, name) for room in (grids, powers_of_two, granularity) for name in room.__all__}
     facts = dict(facts)
     name = facts.pop("type", None)
     if not isinstance(known.get(name), type):

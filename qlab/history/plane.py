@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from qlab.calibration import MSE, Calibration, MinMax
 from qlab.granularity import Granularity, PerBlock, PerTensor
 from qlab.grids import Codebook, FloatingPoint, Grid
+from qlab.powers_of_two import AdditivePowersOfTwo, PowersOfTwo
 from qlab.quantizer import Quantizer
 
 from ._check import Floats, check_integer, check_reals
@@ -71,7 +72,7 @@ def every_grid(bits: int) -> list[Grid]:
     Examples
     --------
     >>> [type(grid).__name__ for grid in every_grid(4)]
-    ['Asymmetric', 'Symmetric', 'FloatingPoint', 'Codebook']
+    ['Asymmetric', 'Symmetric', 'FloatingPoint', 'Codebook', 'PowersOfTwo', 'AdditivePowersOfTwo']
 
     Survey-map rows: H8, Q8, Q9, Q11.
     """
@@ -135,13 +136,17 @@ def _both(family: str, name: str, fixed: float, coded: float, distortion: float)
 
 
 def _family(grid: Grid) -> str:
+    if isinstance(grid, PowersOfTwo | AdditivePowersOfTwo):
+        return "powers of two"
     return {FloatingPoint: "floating point", Codebook: "codebook"}.get(type(grid), "uniform")
 
 
 def _label(grid: Grid) -> str:
     if isinstance(grid, FloatingPoint):
         return f"E{grid.exponent_bits}M{grid.mantissa_bits}"
-    return f"Codebook of {len(grid.levels)}" if isinstance(grid, Codebook) else repr(grid)
+    if isinstance(grid, Codebook) and grid.table_bytes > 0:
+        return f"Codebook of {len(grid.levels)}"
+    return repr(grid)
 
 
 def _scalar(x: Floats, bits: int) -> Iterator[PlanePoint]:

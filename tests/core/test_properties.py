@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from safetensors import safe_open
 
 from qlab import (
+    AdditivePowersOfTwo,
     Asymmetric,
     Codebook,
     Floor,
@@ -21,6 +22,7 @@ from qlab import (
     PerChannel,
     PerGroup,
     PerTensor,
+    PowersOfTwo,
     QuantizedTensor,
     Quantizer,
     Stochastic,
@@ -41,6 +43,7 @@ uniform = st.one_of(
 any_grid = st.one_of(
     uniform,
     st.sampled_from([grids.E4M3, grids.E5M2, grids.E2M1, grids.E3M2, grids.NF4, Codebook((-1.0, 1.0))]),
+    st.sampled_from([PowersOfTwo(2), PowersOfTwo(5), AdditivePowersOfTwo(4), AdditivePowersOfTwo(7)]),
 )
 settings.register_profile("qlab", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("qlab")
