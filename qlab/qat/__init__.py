@@ -13,6 +13,7 @@
 | `sinreq` | a sine that is zero on the grid | T3 |
 | `batchnorm` | freezing and re-estimating statistics | T4 |
 | `oscillation` | weights that jump to and fro: counted, frozen, dampened | T4 |
+| `comparison` | all of T2's on one network, and the table of the runs | T2 |
 
 The entry points are two: ``quantize(model, Recipe(weight=LSQ(...), activation=LSQ(...)), batches)``, then
 ``qlab.zoo.train(quantized, data)``. The straight-through estimator itself is the core's `Quantizer.gradient`.

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from qlab.grids import Asymmetric, Symmetric
 from qlab.network import Trainable
-from qlab.qat.estimators import through
+from qlab.qat.estimators import slowed, through
 from qlab.qat.learned import LearnedQuantizer, starting_params
 from qlab.quantizer import Params, QuantizedTensor, Quantizer
 from qlab.validate import check_bits
@@ -37,6 +37,9 @@ class QIL(Trainable):
         2 to 16.
     learn_gamma : bool
         Learn γ (only for weights, as the paper does); it starts at 1.
+    rate : float
+        Learning rate of c, d and γ relative to that of the weights: their gradients are multiplied by it. Every weight
+        of the layer adds to them, as to LSQ's step, and with 1 they can run away.
 
     References
     ----------
@@ -48,9 +51,12 @@ class QIL(Trainable):
     bits: int = 4
     learn_gamma: bool = True
     quantizer: Quantizer = field(default_factory=lambda: Quantizer(Asymmetric(8)))
+    rate: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bits", check_bits(self.bits, 2))
+        if not self.rate > 0:
+            raise ValueError(f"rate must be positive, got {self.rate}")
 
     def module(self, params: Params | None, x: Tensor | None) -> nn.Module:
         """Return the module that holds c, d and γ; the interval starts as [0, max|x|]."""
@@ -63,16 +69,18 @@ class QIL(Trainable):
 class _LearnedInterval(LearnedQuantizer):
     def __init__(self, qil: QIL, top: float, grid: Symmetric, weight: bool) -> None:
         super().__init__(Quantizer(grid))
+        self.rate = qil.rate
         self.center = nn.Parameter(torch.tensor([top / 2]))
         self.width = nn.Parameter(torch.tensor([top / 2]))
         self.gamma = nn.Parameter(torch.ones(1), requires_grad=qil.learn_gamma and weight)
 
     def transform(self, x: Tensor) -> Tensor:
         """Return x̂ in [−1, 1]."""
-        c, d = self.center, self.width.clamp(min=1e-8)
+        c, width, gamma = (slowed(p, self.rate) for p in (self.center, self.width, self.gamma))
+        d = width.clamp(min=1e-8)
         ramp = ((x.abs() - (c - d)) / (2 * d)).clamp(0, 1)  # a·|x| + b, pruned and clipped
         # the curve's slope at 0 is infinite for γ < 1: start it a little above
-        x_hat = torch.where(ramp > 0, ramp.clamp(min=1e-6) ** self.gamma, 0.0)
+        x_hat = torch.where(ramp > 0, ramp.clamp(min=1e-6) ** gamma, 0.0)
         if self.quantizer.grid.code_range[0] < 0:
             return torch.sign(x) * x_hat
         return torch.where(x > 0, x_hat, 0.0)

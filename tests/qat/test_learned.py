@@ -210,6 +210,23 @@ def test_the_interval_of_qil_has_the_gradients_of_its_formula(seed):
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
+@pytest.mark.row("T2")
+def test_the_interval_of_qil_can_be_slower_than_the_weights():
+    w = torch.randn(40, generator=torch.Generator().manual_seed(0))
+    grads = []
+    for rate in (1.0, 0.01):
+        module = QIL(3, rate=rate).module(Params(torch.tensor([2.0 / 255]), torch.zeros(1, dtype=torch.int32)), w)
+        v = w.clone().requires_grad_()
+        module(v).square().sum().backward()
+        grads.append((v.grad, torch.stack([module.center.grad, module.width.grad, module.gamma.grad])))
+    (fast_w, fast), (slow_w, slow) = grads
+    torch.testing.assert_close(slow_w, fast_w)
+    torch.testing.assert_close(slow, 0.01 * fast)
+    assert fast.abs().max() > 1e-3
+    with pytest.raises(ValueError, match="rate must be positive"):
+        QIL(3, rate=0)
+
+
 def edges():
     eight = Recipe(Quantizer(Symmetric(8), PerChannel(0)), Quantizer(Asymmetric(8)))
     return {"0": eight}

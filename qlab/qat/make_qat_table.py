@@ -1,0 +1,80 @@
+"""Make the table of quantization-aware training again: ``python -m qlab.qat.make_qat_table`` (about 45 minutes).
+
+Every method, number of bits and seed is trained as in `comparison.run_qat`. The CSV is rewritten after each run, under
+a temporary name, then renamed; what it holds already is not run again. Each line notes commit, PyTorch and machine.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from qlab.hardware import machine
+from qlab.qat.comparison import METHODS, PLACE, VARIANTS, QATRun, run_qat
+
+SEEDS = range(3)
+ELSEWHERE = ("STE", "DoReFa", "PACT", "LSQ")  # the methods that are tried longer, and on another network
+FIELDS = [*QATRun._fields, "commit", "torch", "machine"]
+Job = tuple[str, str, int, int, int]
+
+
+def jobs() -> Iterator[Job]:
+    """Yield (network, method, bits, epochs, seed) of every run of the table."""
+    for network in ("convnet", "resnet"):
+        yield from ((network, "STE", bits, 0, 0) for bits in (2, 3, 4))
+    for method in [*METHODS, *VARIANTS]:
+        yield from (("convnet", method, 2, 2, seed) for seed in SEEDS)
+    yield from (("convnet", "fp32", 32, 2, seed) for seed in SEEDS)
+    for bits in (4, 3):
+        for method in METHODS:
+            yield from (("convnet", method, bits, 2, seed) for seed in SEEDS)
+    for network, epochs in (("convnet", 8), ("resnet", 2)):
+        for seed in SEEDS:
+            yield from ((network, method, 2, epochs, seed) for method in ELSEWHERE)
+
+
+def commit() -> str:
+    """Return the commit that the table is made with, or "unknown" outside a repository."""
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write under a temporary name, then rename."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text.getvalue(), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def main(path: Path = PLACE) -> None:
+    """Run what is missing."""
+    rows: list[dict[str, str]] = []
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    done = {tuple(row[f] for f in QATRun._fields[:5]) for row in rows}
+    note = {"commit": commit(), "torch": torch.__version__.split("+")[0], "machine": machine()}
+    torch.set_num_threads(1)
+    for job in tqdm([j for j in jobs() if tuple(map(str, j)) not in done]):
+        run = run_qat(*job)
+        values = run._replace(seconds=round(run.seconds, 2))._asdict()
+        rows.append({f: str(v) for f, v in values.items()} | note)
+        write(path, rows)
+
+
+if __name__ == "__main__":
+    main()
