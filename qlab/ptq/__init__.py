@@ -13,6 +13,7 @@
 | `gptq` | OBQ and GPTQ | T10 |
 | `ocs` | outlier channels split in halves | T6 |
 | `codes` | weights with codes of their own | T8, T10 |
+| `comparison` | the methods of rows T5 to T7 side by side; `comparison_table` holds what came out | T5, T6, T7 |
 
 Passes take a quantized network from `qlab.quantize`, the original, and batches; no pass changes its arguments.
 
