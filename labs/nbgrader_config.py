@@ -1,4 +1,4 @@
-"""Settings of nbgrader for the labs: source with solutions, release for students."""
+"""Settings of nbgrader: source with solutions, release for students."""
 
 c = get_config()  # noqa: F821  (given by nbgrader)
 c.CourseDirectory.course_id = "qlab"
