@@ -11,6 +11,8 @@
 | `gdfq` | GDFQ: generate and fine-tune | Z4 |
 | `zaq` | ZAQ: an adversarial game | Z4 |
 | `deepinversion` | DeepInversion: pictures of given classes | Z4 |
+| `finetune` | fine-tuning on any pictures | Z4 |
+| `ladder`, `ladder_table` | noise, distilled, generated, real: side by side | Z4 |
 
 Level 1 (no data, no fine-tuning): `dfq`, `squant`. Level 2 (fine-tuning on made data): the others.
 
@@ -19,6 +21,7 @@ Survey-map rows: Z1, Z2, Z3, Z4.
 
 from qlab.zsq.deepinversion import InversionSettings, invert, jensen_shannon, total_variation
 from qlab.zsq.dfq import DataFree, dfq, prepare
+from qlab.zsq.finetune import finetune
 from qlab.zsq.gdfq import Generated, GenerativeSettings, gdfq
 from qlab.zsq.generator import Generator, make_generator, soft_cross_entropy
 from qlab.zsq.ranges import input_ranges
@@ -39,6 +42,7 @@ __all__ = [
     "dfq",
     "discrepancy",
     "distil",
+    "finetune",
     "flips",
     "gaussian_inputs",
     "gdfq",
