@@ -114,6 +114,12 @@ MAGNITUDE_MASK = Exercise(
             lambda w, sparsity: w.abs() >= _threshold(w, sparsity),
         ),
         Mistake(
+            "torch.quantile is not a count",
+            "a quantile lies between two magnitudes, so that one weight too many or too few can go. Sort, and remove "
+            "exactly round(sparsity · n).",
+            lambda w, sparsity: w.abs() > torch.quantile(w.abs().flatten(), sparsity),
+        ),
+        Mistake(
             "the share of those that stay is taken for the share of those that go",
             "sparsity is the share of *zeros*. At 0.8, one weight of five stays.",
             lambda w, sparsity: _smallest_go(w.abs(), w.numel() - round(sparsity * w.numel())),
@@ -172,6 +178,11 @@ def _mean_threshold(weights: Weights, sparsity: float) -> dict[str, Tensor]:
     return {name: w.abs() > mean for name, w in weights.items()}
 
 
+def _by_quantile(weights: Weights, sparsity: float) -> dict[str, Tensor]:
+    threshold = torch.quantile(torch.cat([w.abs().flatten() for w in weights.values()]), sparsity)
+    return {name: w.abs() > threshold for name, w in weights.items()}
+
+
 def _same_count(weights: Weights, sparsity: float) -> dict[str, Tensor]:
     """Every layer gives an equal part of the zeros, whatever its size."""
     total = round(sparsity * sum(w.numel() for w in weights.values()))
@@ -201,6 +212,12 @@ GLOBAL_MASKS = Exercise(
             "the threshold that removes the right number over all layers is not the mean of those that do so in each. "
             "Put all magnitudes into one list.",
             _mean_threshold,
+        ),
+        Mistake(
+            "torch.quantile is not a count",
+            "a quantile lies between two magnitudes, so that one weight too many or too few can go. Sort, and remove "
+            "exactly round(sparsity · n).",
+            _by_quantile,
         ),
         Mistake(
             "every layer is divided by its own largest weight first",
@@ -321,7 +338,15 @@ def _csr_bytes(rows: int, nonzeros: int, value_bits: int, index_bits: int) -> in
 CSR_BYTES = Exercise(
     "csr_bytes",
     _csr_bytes,
-    [(100, 2500, 32, 32), (4, 6, 8, 16), (10, 7, 4, 16), (3, 0, 32, 32), (64, 501, 6, 32), (5, 9, 16, 8)],
+    [
+        (100, 2500, 32, 32),
+        (4, 6, 8, 16),
+        (10, 7, 4, 16),
+        (3, 0, 32, 32),
+        (64, 501, 6, 32),
+        (5, 9, 16, 8),
+        (5, 3, 3, 10),
+    ],
     [
         Mistake(
             "the beginning of every row is missing",
@@ -385,6 +410,13 @@ CSR_BYTES = Exercise(
             "each of the three arrays takes whole bytes: round each up.",
             lambda rows, nonzeros, value_bits, index_bits: (
                 (nonzeros * (value_bits + index_bits) + (rows + 1) * index_bits) / 8
+            ),
+        ),
+        Mistake(
+            "the three arrays share bytes",
+            "each array begins with a new byte: round up each, then add.",
+            lambda rows, nonzeros, value_bits, index_bits: _whole(
+                nonzeros * (value_bits + index_bits) + (rows + 1) * index_bits
             ),
         ),
         Mistake(
@@ -509,7 +541,8 @@ OBS_STEP = Exercise(
         ),
         Mistake(
             "brain damage chooses the weight",
-            "½·h_qq·w_q² supposes that the others stand still. Here they move: w²/(2[H⁻¹]_qq).",
+            "½·h_qq·w_q² supposes that the others stand still. Here they move: w²/(2[H⁻¹]_qq), with the inverse "
+            "*matrix*, torch.linalg.inv(H); 1 / H inverts every entry by itself, and leads back to brain damage.",
             lambda w, H: _operate(w, H, lambda w, H, inverse: H.diagonal() * w**2),
         ),
         Mistake(
@@ -596,6 +629,11 @@ def _codes(w: Tensor, bits: int) -> Tensor:
     return torch.round(w / torch.where(S > 0, S, torch.ones_like(S)))
 
 
+def _asymmetric(w: Tensor, bits: int) -> Tensor:
+    S = (w.amax(1, keepdim=True) - w.amin(1, keepdim=True)) / (2**bits - 1)
+    return torch.round(w / torch.where(S > 0, S, torch.ones_like(S))) * S
+
+
 def _other_values(**choices: Any) -> Callable[[Tensor, int], tuple[Tensor, int]]:
     return lambda w, bits: (_quantized(w, bits, **choices), _rows_bytes(w, bits))
 
@@ -638,6 +676,16 @@ QUANTIZE_ROWS = Exercise(
             "the largest code is 2^(b−1)",
             "the restricted range ends at 2^(b−1) − 1. One more does not fit into b bits with its sign.",
             _other_values(levels=lambda b: 2 ** (b - 1)),
+        ),
+        Mistake(
+            "the scale is that of an asymmetric range",
+            "(max − min)/(2^b − 1) needs a zero point. Here the range is symmetric: max|w|/(2^(b−1) − 1).",
+            lambda w, bits: (_asymmetric(w, bits), _rows_bytes(w, bits)),
+        ),
+        Mistake(
+            "the scales do not line up with the rows",
+            "a row of scales is laid along the columns. Make it a column: amax(dim=1, keepdim=True).",
+            lambda w, bits: (_quantized(w, bits, largest=lambda w: w.abs().amax(1)), _rows_bytes(w, bits)),
         ),
         Mistake(
             "the largest weight is sought, not the largest magnitude",
@@ -793,6 +841,24 @@ COMPRESS = Exercise(
             _sized(size=lambda places, stay, bits, rows: _bitmap_bytes(places, stay, bits) + 4 * rows),
         ),
         Mistake(
+            "both ways of storing are added up",
+            "the file holds a layer once, in the shorter way: min.",
+            _sized(
+                size=lambda places, stay, bits, rows: (
+                    _whole(places * bits) + _bitmap_bytes(places, stay, bits) + 4 * rows
+                )
+            ),
+        ),
+        Mistake(
+            "both ways of storing are added up, and the scales twice",
+            "the file holds a layer once, in the shorter way: min. The scales come once, too.",
+            _sized(
+                size=lambda places, stay, bits, rows: (
+                    _whole(places * bits) + _bitmap_bytes(places, stay, bits) + 8 * rows
+                )
+            ),
+        ),
+        Mistake(
             "the longer of the two is taken",
             "the file may use either way for each layer: min.",
             _sized(
@@ -848,6 +914,7 @@ QUESTIONS = [
         "answer_1",
         78,
         {
+            78.125: "the number is right. It is asked for as a whole number.",
             75: "8 bits of 32 are a quarter, but the bitmap takes one of the 8: 1 + 32·d = 8.",
             22: "that is the share that *stays*. How many are zeros?",
             50: "that is where compressed rows with 32-bit indices become smaller than fp32.",
@@ -874,6 +941,7 @@ QUESTIONS = [
         "answer_4",
         25,
         {
+            0.25: "right, and in percent?",
             50: "it loses half of its outputs. What of its inputs, which the layer before it made?",
             75: "it keeps half of its outputs, and for each of them half of its inputs. Multiply.",
             0: "half of the filters stay.",
