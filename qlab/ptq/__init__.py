@@ -14,6 +14,7 @@
 | `ocs` | outlier channels split in halves | T6 |
 | `codes` | weights with codes of their own | T8, T10 |
 | `comparison` | the methods of rows T5 to T7 side by side; `comparison_table` holds what came out | T5, T6, T7 |
+| `rounding_comparison` | the same for ways to round; `rounding_table` holds what came out | T8, T9, T10 |
 
 Passes take a quantized network from `qlab.quantize`, the original, and batches; no pass changes its arguments.
 
