@@ -121,6 +121,7 @@ def test_dfq_restores_the_separable_network_per_tensor_and_leaves_it_as_it_was()
     assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.row("Z1")
 def test_each_step_of_dfq_brings_the_mean_answer_nearer_to_that_of_the_original():
     """Equalization and bias correction, each left out in turn; the judge is real pictures that DFQ has not seen."""
