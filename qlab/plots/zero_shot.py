@@ -125,7 +125,7 @@ def draw_ladder(ax: Axes, table: Mapping[str, Sequence[int]], full: float) -> No
     """
     for k, (rung, right) in enumerate(table.items()):
         values = np.array(right) / 100
-        tuned = any(word in rung for word in ("tuned", "GDFQ", "ZAQ"))
+        tuned = any(word in rung for word in ("tuned", "generated", "adversarial"))
         color = PALETTE["blue" if tuned else "orange"]
         spread = values.std(ddof=1) if len(values) > 1 else 0.0
         ax.barh(k, values.mean(), xerr=spread, color=color, hatch="" if tuned else "//", capsize=3, alpha=0.8)
