@@ -25,7 +25,8 @@ from qlab.ptq.rounding_comparison import BITS, METHODS, STEPS, nearest
 
 PLACE = Path(__file__).with_name("rounding_table.py")
 NETWORKS = ("convnet", "resnet")
-DRAWS, CALIBRATION, PICTURES = 3, 256, 1000
+DRAWS = {"convnet": 3, "resnet": 2}
+CALIBRATION, PICTURES = 256, 1000
 FEW = (("AdaRound", "AdaQuant", "GPTQ"), (4, 16, 64))  # on the first network, 3 bits
 HEAD = '''"""Ways to round compared, made by `python -m qlab.ptq.make_rounding_table`; do not edit.
 
@@ -49,7 +50,7 @@ def jobs() -> list[tuple[int, str, str, int, int]]:
     """Return (draw, network, method, bits, pictures), first network and first draw first."""
     names, sizes = FEW
     result = []
-    for network, draw in product(NETWORKS, range(DRAWS)):
+    for network, draw in ((network, draw) for network in NETWORKS for draw in range(DRAWS[network])):
         result += [
             (draw, network, method, bits, CALIBRATION)
             for bits, method in product(BITS, METHODS)
