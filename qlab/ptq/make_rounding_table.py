@@ -50,7 +50,7 @@ def jobs() -> list[tuple[int, str, str, int, int]]:
     """Return (draw, network, method, bits, pictures), first network and first draw first."""
     names, sizes = FEW
     result = []
-    for network, draw in ((network, draw) for network in NETWORKS for draw in range(DRAWS[network])):
+    for network, draw in [(name, d) for name in NETWORKS for d in range(DRAWS[name])]:
         result += [
             (draw, network, method, bits, CALIBRATION)
             for bits, method in product(BITS, METHODS)
