@@ -4,7 +4,7 @@ set -u
 cd "$(dirname "$0")/.."
 tools/env.sh || exit 1
 . tools/common.sh
-export MPLBACKEND=agg OMP_NUM_THREADS=2 # no window; a notebook on its own may use both cores
+export OMP_NUM_THREADS=2 # a notebook on its own may use both cores
 
 # The browser that reads the book. Without it the browser tests fail, and say how to install it.
 if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then
@@ -30,7 +30,8 @@ step() { # step NAME COMMAND...
 step "style (ruff)" .venv/bin/ruff check .
 step "format (ruff)" .venv/bin/ruff format --check .
 step "types (mypy)" .venv/bin/mypy
-step "unit, property and peer tests" .venv/bin/python -m pytest qlab tests -m "not browser" -n 2 --dist loadfile -q \
+# agg: no window. Not for notebooks, whose figures it would swallow: the browser shall see the book that readers see.
+step "unit, property and peer tests" env MPLBACKEND=agg .venv/bin/python -m pytest qlab tests -m "not browser" -n 2 --dist loadfile -q \
     --ignore tests/benchmarks --durations 10
 if [ -d tests/benchmarks ]; then
     step "benchmarks (ratios, one process)" .venv/bin/python -m pytest tests/benchmarks -q
