@@ -228,6 +228,21 @@ def test_made_pictures_train_a_copy_and_leave_both_networks_alone(method):
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.row("Z4")
+def test_the_adversary_finds_pictures_on_which_the_networks_differ_more():
+    network = tiny()
+    quantized = quantize(network, Recipe(Quantizer(Symmetric(2))))
+    nearly_still = GenerativeSettings(warmup=0, steps=25, batch_size=16, generator_lr=0.01, lr=1e-9)
+    trained = zaq(quantized, network, PIXELS, nearly_still, activation=0.0, rounds=1).generator
+    untrained = make_generator(PIXELS, seed=nearly_still.seed).eval()
+    with torch.no_grad():
+        found = [
+            float(discrepancy(network, quantized, make.sample(64, torch.Generator().manual_seed(1))[0]))
+            for make in (untrained, trained)
+        ]
+    assert found[1] > 1.2 * found[0]
+
+
 @pytest.mark.slow
 @pytest.mark.row("Z4")
 def test_gdfq_improves_on_what_it_starts_from():
