@@ -71,6 +71,7 @@ def test_page(page, site, path):
     assert "$$" not in words, "raw math in the text"
     assert "Traceback" not in words
     assert not re.search(r"\{(glue|cite|prf|ref|eq)[:}]", words), "a role that was not rendered"
+    assert page.locator("span.pasted-text:empty").count() == 0, "a number that is not there: glue Python's own floats"
     assert not page.evaluate(WORDLESS), "a picture without words"
 
     page.set_viewport_size({"width": 400, "height": 800})
