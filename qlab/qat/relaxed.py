@@ -28,7 +28,7 @@ __all__ = ["Relaxed", "level_probabilities"]
 
 
 def level_probabilities(t: Tensor, levels: Tensor, sigma: Tensor) -> Tensor:
-    """Return the probability that t plus logistic noise rounds to each level, shape (*t.shape, levels).
+    """Return the probability that t plus logistic noise rounds to each level, shape that of t and (levels,).
 
     Probabilities outside of the levels are shared out in proportion: the distribution is truncated to the grid.
 

@@ -41,7 +41,7 @@ def descend(
     scale: float = 1.0,
     steps: int = 100,
 ) -> Tensor:
-    """Return the path of w, shape (steps + 1, *start.shape).
+    """Return the path of w, that of start with a first axis of steps + 1.
 
     Parameters
     ----------

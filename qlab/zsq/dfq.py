@@ -56,7 +56,7 @@ def dfq(
     ----------
     model : nn.Module
         In eval mode, with its BatchNorms; left as it is.
-    recipe : Recipe
+    recipe : qlab.network.Recipe
         Quantizers with one scale per tensor are what DFQ is for.
     pixels : (float, float)
         Range of the network's input.

@@ -90,6 +90,13 @@ def test_every_citation_is_in_the_bibliography_and_keys_are_unique():
     assert "gholami2021survey" in cited
 
 
+def test_labels_are_unique_in_the_whole_book():
+    released = [name for name in NOTEBOOKS if not name.startswith("labs/source")]
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in released + PAGES]
+    labels = [label for text in texts for label in re.findall(r"(?:\$\$ \(|:label: )([\w-]+)", text)]
+    assert sorted(set(labels)) == sorted(labels)
+
+
 def test_glossary_terms_are_sorted_and_unique():
     text = (ROOT / "book/glossary.md").read_text(encoding="utf-8").split("```{glossary}")[1].split("```")[0]
     terms = [line for line in text.splitlines() if line and not line.startswith(" ")]
