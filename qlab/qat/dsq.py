@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from qlab.calibration import MSE
 from qlab.grids import Symmetric
 from qlab.network import Trainable
-from qlab.qat.estimators import slowed, through
-from qlab.qat.learned import LearnedQuantizer, starting_params, uniform_codes
+from qlab.qat.estimators import through
+from qlab.qat.learned import LearnedScale, starting_params
 from qlab.quantizer import Params, Quantizer
 
 __all__ = ["DSQ", "soft_staircase"]
@@ -86,26 +86,14 @@ class DSQ(Trainable):
         return _SoftSteps(self, starting_params(params, "DSQ"), activation=x is None)
 
 
-class _SoftSteps(LearnedQuantizer):
-    zero_point: Tensor
-
+class _SoftSteps(LearnedScale):
     def __init__(self, dsq: Any, params: Params, activation: bool) -> None:
-        super().__init__(dsq.quantizer)
-        self.q_min, self.q_max = uniform_codes(dsq.quantizer.grid, "DSQ")
-        self.activation = activation
-        self.scale = nn.Parameter(params.scale)
-        self.register_buffer("zero_point", params.zero_point)
+        super().__init__(dsq.quantizer, params, activation, "DSQ")
         # α = σ(a): gradient steps cannot leave (0, 1)
         self.a = nn.Parameter(torch.logit(torch.tensor(float(dsq.alpha))))
 
-    @property
-    def params(self) -> Params:
-        return Params(self.scale.detach().clamp(min=torch.finfo(self.scale.dtype).tiny), self.zero_point)
-
     def forward(self, x: Tensor) -> Tensor:
-        sharing = x.numel() / self.scale.numel() / (len(x) if self.activation else 1)
-        S = slowed(self.scale, (max(sharing, 1) * self.q_max) ** -0.5)  # as LSQ: S must not outrun the weights
-        S = S.clamp(min=torch.finfo(S.dtype).tiny)[:, None]
+        S = self.positive(self.slow(self.scale, x))
         Z = self.zero_point[:, None]
         t = torch.minimum(torch.maximum(self.rows(x) / S, self.q_min + Z), self.q_max + Z)
         soft = soft_staircase(t, torch.sigmoid(self.a).clamp(1e-4, 0.9999))

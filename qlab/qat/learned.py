@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from qlab.grids import Asymmetric, Symmetric
+from qlab.qat.estimators import slowed
 from qlab.quantizer import Params, QuantizedTensor, Quantizer
 
-__all__ = ["LearnedQuantizer", "starting_params", "uniform_codes"]
+__all__ = ["LearnedQuantizer", "LearnedScale", "starting_params", "uniform_codes"]
 
 
 class LearnedQuantizer(nn.Module):
@@ -44,6 +45,54 @@ class LearnedQuantizer(nn.Module):
     def unrows(self, rows: Tensor, x: Tensor) -> Tensor:
         """Undo `rows`."""
         return self.quantizer.granularity.unrows(rows, tuple(x.shape))
+
+
+class LearnedScale(LearnedQuantizer):
+    """A learned quantizer of a uniform grid that learns its scale S, and keeps its Z.
+
+    S is slowed down as LSQ does it: ∂L/∂S is multiplied by g = 1/√(N·Q_P), with N values that share S.
+
+    Parameters
+    ----------
+    quantizer : Quantizer
+        With a uniform grid.
+    params : Params
+        S and Z to start from.
+    activation : bool
+        Of an activation, N counts the features of one input, not of the whole batch.
+    name : str
+        Of the method, for messages.
+
+    References
+    ----------
+    Esser et al. 2020, section 2.2.
+
+    Survey-map rows: T2, T3.
+    """
+
+    zero_point: Tensor
+
+    def __init__(self, quantizer: Quantizer, params: Params, activation: bool, name: str) -> None:
+        super().__init__(quantizer)
+        self.q_min, self.q_max = uniform_codes(quantizer.grid, name)
+        self.activation = activation
+        self.scale = nn.Parameter(params.scale)
+        self.register_buffer("zero_point", params.zero_point)
+
+    @property
+    def params(self) -> Params:
+        """S and Z as they are now."""
+        return Params(self.positive(self.scale).detach(), self.zero_point)
+
+    @staticmethod
+    def positive(scale: Tensor) -> Tensor:
+        """Return S, at least the smallest normal number: a long step may throw it across zero."""
+        return scale.clamp(min=torch.finfo(scale.dtype).tiny)
+
+    def slow(self, parameter: Tensor, x: Tensor) -> Tensor:
+        """Return a parameter, whose gradient is multiplied by g, as a column: a row of x for each element."""
+        sharing = x.numel() / parameter.numel() / (len(x) if self.activation else 1)  # features, not pictures
+        return slowed(parameter, (max(sharing, 1) * self.q_max) ** -0.5)[:, None]
 
 
 def uniform_codes(grid: Any, name: str) -> tuple[int, int]:

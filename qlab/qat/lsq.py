@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from qlab.calibration import MSE
 from qlab.grids import Asymmetric, Symmetric
 from qlab.network import Trainable
-from qlab.qat.estimators import slowed, through
-from qlab.qat.learned import LearnedQuantizer, starting_params, uniform_codes
+from qlab.qat.estimators import through
+from qlab.qat.learned import LearnedScale, starting_params
 from qlab.quantizer import Params, Quantizer
 
 __all__ = ["LSQ", "LSQPlus"]
@@ -70,31 +70,16 @@ class LSQ(Trainable):
         return _LearnedStep(self, starting_params(params, "LSQ"), activation=x is None)
 
 
-class _LearnedStep(LearnedQuantizer):
-    zero_point: Tensor
-
+class _LearnedStep(LearnedScale):
     def __init__(self, lsq: Any, params: Params, activation: bool) -> None:
-        super().__init__(lsq.quantizer)
-        self.q_min, self.q_max = uniform_codes(lsq.quantizer.grid, type(lsq).__name__)
-        self.gradient_scale, self.activation = lsq.gradient_scale, activation
-        self.scale = nn.Parameter(params.scale)
-        self.register_buffer("zero_point", params.zero_point)
+        super().__init__(lsq.quantizer, params, activation, type(lsq).__name__)
+        self.gradient_scale = lsq.gradient_scale
 
-    @property
-    def params(self) -> Params:
-        return Params(self._positive(self.scale).detach(), self.zero_point)
-
-    @staticmethod
-    def _positive(scale: Tensor) -> Tensor:
-        return scale.clamp(min=torch.finfo(scale.dtype).tiny)  # a long step may throw S across zero
-
-    def _slow(self, parameter: Tensor, x: Tensor) -> Tensor:
-        """Give a parameter its gradient scale 1/√(N·Q_P)."""
-        sharing = x.numel() / parameter.numel() / (len(x) if self.activation else 1)  # features, not pictures
-        return slowed(parameter, (max(sharing, 1) * self.q_max) ** -0.5 if self.gradient_scale else 1.0)
+    def slow(self, parameter: Tensor, x: Tensor) -> Tensor:
+        return super().slow(parameter, x) if self.gradient_scale else parameter[:, None]
 
     def forward(self, x: Tensor) -> Tensor:
-        S = self._positive(self._slow(self.scale, x))[:, None]
+        S = self.positive(self.slow(self.scale, x))
         Z = self.zero_point[:, None]
         t = torch.minimum(torch.maximum(self.rows(x) / S, self.q_min + Z), self.q_max + Z)
         return self.unrows(S * through(t), x)
@@ -134,11 +119,10 @@ class _LearnedStepAndOffset(_LearnedStep):
     @property
     def params(self) -> Params:
         """S, and the whole number Z nearest to β/S: integer codes need one, and β lies within S/2 of S·Z."""
-        S = self._positive(self.scale).detach()
+        S = self.positive(self.scale).detach()
         return Params(S, torch.round(self.offset.detach() / S).to(torch.int32))
 
     def forward(self, x: Tensor) -> Tensor:
-        S = self._positive(self._slow(self.scale, x))[:, None]
-        beta = self._slow(self.offset, x)[:, None]
+        S, beta = self.positive(self.slow(self.scale, x)), self.slow(self.offset, x)
         t = ((self.rows(x) - beta) / S).clamp(self.q_min, self.q_max)
         return self.unrows(S * through(t) + beta, x)

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from qlab.calibration import MSE
 from qlab.grids import Symmetric
 from qlab.network import Trainable
-from qlab.qat.estimators import slowed
-from qlab.qat.learned import LearnedQuantizer, starting_params, uniform_codes
+from qlab.qat.learned import LearnedScale, starting_params, uniform_codes
 from qlab.quantizer import Params, Quantizer
 
 __all__ = ["Relaxed", "level_probabilities"]
@@ -98,28 +97,19 @@ class Relaxed(Trainable):
         return _RelaxedLevels(self, starting_params(params, "Relaxed"), activation=x is None)
 
 
-class _RelaxedLevels(LearnedQuantizer):
-    zero_point: Tensor
+class _RelaxedLevels(LearnedScale):
     calls: Tensor
 
     def __init__(self, relaxed: Any, params: Params, activation: bool) -> None:
-        super().__init__(relaxed.quantizer)
-        self.q_min, self.q_max = uniform_codes(relaxed.quantizer.grid, "Relaxed")
-        self.temperature, self.seed, self.activation = relaxed.temperature, relaxed.seed, activation
-        self.scale = nn.Parameter(params.scale)
+        super().__init__(relaxed.quantizer, params, activation, "Relaxed")
+        self.temperature, self.seed = relaxed.temperature, relaxed.seed
         self.log_sigma = nn.Parameter(torch.tensor(float(relaxed.sigma)).log())
-        self.register_buffer("zero_point", params.zero_point)
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))  # each call has noise of its own
-
-    @property
-    def params(self) -> Params:
-        return Params(self.scale.detach().clamp(min=torch.finfo(self.scale.dtype).tiny), self.zero_point)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return self.quantizer.fake(x, self.params)
-        sharing = x.numel() / self.scale.numel() / (len(x) if self.activation else 1)
-        S = slowed(self.scale, (max(sharing, 1) * self.q_max) ** -0.5).clamp(min=torch.finfo(x.dtype).tiny)[:, None]
+        S = self.positive(self.slow(self.scale, x))
         Z = self.zero_point[:, None]
         levels = torch.arange(self.q_min, self.q_max + 1, device=x.device, dtype=x.dtype)
         t = torch.minimum(torch.maximum(self.rows(x) / S - Z, self.q_min - 0 * S), self.q_max + 0 * S)
