@@ -15,6 +15,9 @@ if [ "$(cat _build/.library 2>/dev/null)" != "$library" ]; then
     printf '%s\n' "$library" > _build/.library # now: an interrupted build goes on with the notebooks it has
 fi
 
+# Two notebooks at a time; those that fail are run again by the build, which then fails.
+.venv/bin/python tools/execute.py 2> >(grep -v "Kernel is running over TCP" >&2) || true
+
 .venv/bin/jupyter-book build . --config _config.yml --toc book/_toc.yml -W --keep-going -n -q \
     2> >(grep -v "Kernel is running over TCP" >&2)
 took=$((SECONDS - start))

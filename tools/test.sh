@@ -36,9 +36,9 @@ step "unit, property and peer tests" env MPLBACKEND=agg .venv/bin/python -m pyte
 if [ -d tests/benchmarks ]; then
     step "benchmarks (ratios, one process)" .venv/bin/python -m pytest tests/benchmarks -q
 fi
-step "notebooks (nbval)" .venv/bin/python -m pytest --nbval-lax -p no:randomly -n 2 --dist loadfile -q --durations 50 \
-    --durations-min 1 book labs/source
-step "book, from a clean tree" tools/book.sh clean
+step "labs with their solutions (nbval)" .venv/bin/python -m pytest --nbval-lax -p no:randomly -n 2 --dist loadfile -q \
+    --durations 10 labs/source
+step "all chapters executed, the book built" tools/book.sh clean
 step "the book in a browser" .venv/bin/python -m pytest tests/book -m browser -n 2 -q
 
 printf '\n== where the time went\n%s' "$table"
