@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from qlab.calibration import MSE
-from qlab.course.results.task import Family, Method, Task, inner_layers, layers_recipe, plain
+from qlab.course.results.task import OMSE, Family, Method, Task, inner_layers, layers_recipe, plain
 from qlab.granularity import PerChannel
 from qlab.grids import E2M1, E4M3, NF4, Codebook, Grid, Symmetric
 from qlab.network import Recipe, quantizable_layers, quantize
@@ -24,27 +23,27 @@ __all__ = ["FAMILY"]
 
 
 def _grid(task: Task, grid: Grid) -> nn.Module:
-    return plain(task, task.folded(), MSE(), PerChannel(0), grid)
+    return plain(task, task.folded(), OMSE, PerChannel(0), grid)
 
 
 def _fitted(task: Task, fit: Callable[..., Codebook]) -> nn.Module:
     """A codebook for each layer, fitted to its weights in units of their channels' root mean square."""
     model, channels = task.folded(), PerChannel(0)
     layers = quantizable_layers(model)
-    activation = task.activation(MSE())
+    activation = task.activation(OMSE)
     own = {
-        name: Recipe(Quantizer(fit(layers[name].weight, task.weights, channels), channels, MSE()), activation)
+        name: Recipe(Quantizer(fit(layers[name].weight, task.weights, channels), channels, OMSE), activation)
         for name in inner_layers(model)
     }
-    ends = Recipe(Quantizer(Symmetric(8), channels, MSE()), task.activation(MSE(), 8))
+    ends = Recipe(Quantizer(Symmetric(8), channels, OMSE), task.activation(OMSE, 8))
     recipe = Recipe(ends.weight, ends.activation, layers=own)
     return quantize(model, recipe, task.batches() if task.needs_ranges else None)
 
 
 def _signs(task: Task, weight: SumOfSigns | LQ) -> nn.Module:
     model = task.folded()
-    ends = Recipe(Quantizer(Symmetric(8), PerChannel(0), MSE()), task.activation(MSE(), 8))
-    recipe = layers_recipe(model, weight, task.activation(MSE()), ends)
+    ends = Recipe(Quantizer(Symmetric(8), PerChannel(0), OMSE), task.activation(OMSE, 8))
+    recipe = layers_recipe(model, weight, task.activation(OMSE), ends)
     return quantize(model, recipe, task.batches() if task.needs_ranges else None)
 
 
@@ -58,7 +57,7 @@ FAMILY = Family(
     {
         "fp32": Method(lambda t: t.folded(), random=False),
         "nearest, min/max": Method(lambda t: plain(t, t.folded(), granularity=PerChannel(0))),
-        "uniform": Method(lambda t: plain(t, t.folded(), MSE(), PerChannel(0))),
+        "uniform": Method(lambda t: plain(t, t.folded(), OMSE, PerChannel(0))),
         "powers of two": Method(lambda t: _grid(t, PowersOfTwo(t.weights)), when=_few),
         "additive powers of two": Method(
             lambda t: _grid(t, AdditivePowersOfTwo(t.weights)), when=lambda t: t.weights > 2

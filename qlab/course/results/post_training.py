@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from qlab.calibration import ACIQ, MSE, Entropy, Percentile
-from qlab.course.results.task import Family, Method, Task, plain
+from qlab.calibration import ACIQ, Entropy, Percentile
+from qlab.course.results.task import OMSE, Family, Method, Task, plain
 from qlab.granularity import PerChannel
 from qlab.grids import Symmetric
 from qlab.ptq import (
@@ -51,12 +51,12 @@ def _equal(task: Task) -> nn.Module:
 def _together(task: Task) -> nn.Module:
     model = _equal(task)
     ready = absorb_bias(model) if task.network != "mlp" else model  # without BatchNorm nothing says what to absorb
-    return correct_bias(plain(task, ready, MSE()), ready, task.batches())
+    return correct_bias(plain(task, ready, OMSE), ready, task.batches())
 
 
 def _rounded(task: Task, better: Pass, channels: bool = False) -> nn.Module:
     model = task.folded()
-    start = plain(task, model, MSE(), PerChannel(0) if channels else None)
+    start = plain(task, model, OMSE, PerChannel(0) if channels else None)
     return better(start, model, task.batches())
 
 
@@ -69,7 +69,7 @@ FAMILY = Family(
         "fp32": Method(lambda t: t.folded(), random=False),
         "nearest, min/max": Method(lambda t: plain(t, t.folded())),
         "percentile": Method(lambda t: plain(t, t.folded(), Percentile())),
-        "OMSE": Method(lambda t: plain(t, t.folded(), MSE())),
+        "OMSE": Method(lambda t: plain(t, t.folded(), OMSE)),
         "KL": Method(lambda t: plain(t, t.folded(), Entropy()), when=lambda t: t.weights > 2),
         "ACIQ": Method(lambda t: plain(t, t.folded(), ACIQ())),
         "splitting": Method(lambda t: plain(t, split_outliers(t.folded(), Quantizer(Symmetric(t.weights))))),
@@ -84,7 +84,7 @@ FAMILY = Family(
         "AdaQuant": Method(lambda t: _rounded(t, lambda q, m, x: adaquant(q, m, x, AdaQuantSettings(steps=STEPS)))),
         "BRECQ": Method(lambda t: _rounded(t, lambda q, m, x: brecq(q, m, x, BrecqSettings(_adaround)))),
         "per channel, min/max": Method(lambda t: plain(t, t.folded(), granularity=PerChannel(0))),
-        "per channel, OMSE": Method(lambda t: plain(t, t.folded(), MSE(), PerChannel(0))),
+        "per channel, OMSE": Method(lambda t: plain(t, t.folded(), OMSE, PerChannel(0))),
         "per channel, AdaRound": Method(
             lambda t: _rounded(t, lambda q, m, x: adaround(q, m, x, _adaround), channels=True)
         ),

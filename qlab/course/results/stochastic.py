@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from qlab.calibration import MSE, Fixed
-from qlab.course.results.task import Family, Method, Task, inner_layers, layers_recipe, plain
+from qlab.calibration import Fixed
+from qlab.course.results.task import OMSE, Family, Method, Task, inner_layers, layers_recipe, plain
 from qlab.course.results.trained import PICTURES, settings
 from qlab.data import load_train_subset
 from qlab.granularity import PerChannel
@@ -34,7 +34,7 @@ def _random(task: Task) -> Stochastic:
 def _rounded(task: Task) -> nn.Module:
     """Weights rounded once, at random, and never trained."""
     model = task.folded()
-    start = plain(task, model, MSE())
+    start = plain(task, model, OMSE)
     q, layers = Quantizer(Symmetric(task.weights), rounding=_random(task)), quantizable_layers(start)
     stored = {}
     for name in inner_layers(model):
@@ -47,16 +47,16 @@ def _rounded(task: Task) -> nn.Module:
 def _on_grid(task: Task, rounding: Rounding) -> nn.Module:
     """Weights that leave the grid in no step; the activations join in at the end."""
     model = task.original()
-    q = Quantizer(Symmetric(task.weights), calibration=MSE(), rounding=rounding)
+    q = Quantizer(Symmetric(task.weights), calibration=OMSE, rounding=rounding)
     grid = OnGrid.of(model, dict.fromkeys(inner_layers(model), q))
     trained = train(grid.place(model), load_train_subset()[:PICTURES], settings(task), after_step=grid)
     own = {
         name: Recipe(
-            Quantizer(Symmetric(task.weights), calibration=Fixed(*_reach(task, params))), task.activation(MSE())
+            Quantizer(Symmetric(task.weights), calibration=Fixed(*_reach(task, params))), task.activation(OMSE)
         )
         for name, (_, params) in grid.quantizers.items()
     }
-    ends = Recipe(Quantizer(Symmetric(8), PerChannel(0)), task.activation(MSE(), 8))
+    ends = Recipe(Quantizer(Symmetric(8), PerChannel(0)), task.activation(OMSE, 8))
     recipe = Recipe(ends.weight, ends.activation, layers=own)
     return quantize(trained, recipe, task.batches() if task.needs_ranges else None)
 
@@ -69,9 +69,9 @@ def _reach(task: Task, params: Params) -> tuple[float, float]:
 
 def _noisy(task: Task, rate: float) -> nn.Module:
     model = task.original()
-    weight = QuantNoise(Quantizer(Symmetric(task.weights), calibration=MSE()), rate, task.seed)
-    ends = Recipe(Quantizer(Symmetric(8), PerChannel(0)), task.activation(MSE(), 8))
-    recipe = layers_recipe(model, weight, task.activation(MSE()), ends)
+    weight = QuantNoise(Quantizer(Symmetric(task.weights), calibration=OMSE), rate, task.seed)
+    ends = Recipe(Quantizer(Symmetric(8), PerChannel(0)), task.activation(OMSE, 8))
+    recipe = layers_recipe(model, weight, task.activation(OMSE), ends)
     start = quantize(model, recipe, task.batches() if task.needs_ranges else None)
     data = load_train_subset()[:PICTURES]
     trained = train(start, data, settings(task))
@@ -86,7 +86,7 @@ FAMILY = Family(
     {
         "fp32": Method(lambda t: t.original(), random=False),
         "nearest, min/max": Method(lambda t: plain(t, t.folded())),
-        "nearest": Method(lambda t: plain(t, t.folded(), MSE())),
+        "nearest": Method(lambda t: plain(t, t.folded(), OMSE)),
         "rounded at random": Method(_rounded),
         "on the grid, nearest": Method(lambda t: _on_grid(t, Nearest())),
         "on the grid, at random": Method(lambda t: _on_grid(t, _random(t))),

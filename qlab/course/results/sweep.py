@@ -118,7 +118,7 @@ def entry(family: str, task: Task, method: str) -> Entry:
     try:
         model = chosen.run(task).eval()
         seconds = time.process_time() - start
-        accuracy, nbytes = zoo.evaluate(model, load_test()[:PICTURES]), network_bytes(model)
+        accuracy, nbytes = zoo.evaluate(model, load_test()[:PICTURES], batch_size=100), network_bytes(model)
     except ValueError as error:
         if "diverged" not in str(error):
             raise

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from qlab import zoo
-from qlab.calibration import Calibration, MinMax
+from qlab.calibration import MSE, Calibration, MinMax
 from qlab.data import load_calibration
 from qlab.granularity import Granularity, PerTensor
 from qlab.grids import Asymmetric, Grid, Symmetric
@@ -40,6 +40,8 @@ FLOAT = 32
 SETTINGS: tuple[Setting, ...] = ((8, 8), (4, 8), (4, 4), (3, FLOAT), (2, FLOAT))
 """Bits of weights and of activations: W8A8, W4A8, W4A4, and W3, W2 with activations in floating point."""
 NETWORKS = zoo.names()
+OMSE = MSE(candidates=40)
+"""Ranges of least squared error, from 40 candidates: the search over activations is what calibration spends time on."""
 
 
 @dataclass(frozen=True)

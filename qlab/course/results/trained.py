@@ -14,8 +14,7 @@ from collections.abc import Callable
 from torch import nn
 
 from qlab import zoo
-from qlab.calibration import MSE
-from qlab.course.results.task import FLOAT, SETTINGS, Family, Method, Task, inner_layers, layers_recipe, plain
+from qlab.course.results.task import FLOAT, OMSE, SETTINGS, Family, Method, Task, inner_layers, layers_recipe, plain
 from qlab.data import load_train_subset
 from qlab.granularity import PerChannel
 from qlab.grids import Symmetric
@@ -44,12 +43,12 @@ Choice = Quantizer | Trainable
 
 
 def _weight(task: Task) -> Quantizer:
-    return Quantizer(Symmetric(task.weights), calibration=MSE())
+    return Quantizer(Symmetric(task.weights), calibration=OMSE)
 
 
 def _start(task: Task, weight: Choice, activation: Choice | None) -> nn.Module:
     model = task.original()
-    ends = Recipe(Quantizer(Symmetric(8), PerChannel(0)), task.activation(MSE(), 8))
+    ends = Recipe(Quantizer(Symmetric(8), PerChannel(0)), task.activation(OMSE, 8))
     recipe = layers_recipe(model, weight, activation if task.needs_ranges else None, ends)
     return quantize(model, recipe, task.batches() if task.needs_ranges else None)
 
@@ -60,7 +59,7 @@ def _train(task: Task, weight: Choice, activation: Choice | None) -> nn.Module:
 
 def _like_ste(weight: Callable[[Task], Choice]) -> Callable[[Task], nn.Module]:
     """Weights by a method, activations by the straight-through estimator with fixed ranges."""
-    return lambda t: _train(t, weight(t), t.activation(MSE()))
+    return lambda t: _train(t, weight(t), t.activation(OMSE))
 
 
 def _regularized(task: Task, kind: type[ProxQuant] | type[SinReQ]) -> nn.Module:
@@ -72,8 +71,8 @@ def _regularized(task: Task, kind: type[ProxQuant] | type[SinReQ]) -> nn.Module:
         pulled = train(model, data, settings(task), after_step=ProxQuant.of(model, inner, PULL))
     else:
         pulled = train(model, data, settings(task), penalty=SinReQ.of(model, inner, STRENGTH))
-    ends = Recipe(Quantizer(Symmetric(8), PerChannel(0)), task.activation(MSE(), 8))
-    recipe = layers_recipe(pulled, q, task.activation(MSE()), ends)
+    ends = Recipe(Quantizer(Symmetric(8), PerChannel(0)), task.activation(OMSE, 8))
+    recipe = layers_recipe(pulled, q, task.activation(OMSE), ends)
     return quantize(pulled, recipe, task.batches() if task.needs_ranges else None)
 
 
@@ -91,7 +90,7 @@ FAMILY = Family(
             when=lambda t: (t.weights, t.activations) == (8, 8),
         ),
         "nearest, min/max": Method(lambda t: plain(t, t.folded())),
-        "OMSE, no training": Method(lambda t: plain(t, t.folded(), MSE())),
+        "OMSE, no training": Method(lambda t: plain(t, t.folded(), OMSE)),
         "STE": Method(_like_ste(_weight)),
         "DoReFa": Method(lambda t: _train(t, DoReFaWeight(t.weights), _of_bits(t, DoReFaActivation))),
         "PACT": Method(lambda t: _train(t, DoReFaWeight(t.weights), PACT(t.activations)), when=_about_activations),
@@ -113,5 +112,5 @@ def _of_bits(task: Task, kind: Callable[[int], Trainable]) -> Trainable | None:
 
 
 def _learned(task: Task, kind: type[LSQ]) -> LSQ | None:
-    quantizer = task.activation(MSE())
+    quantizer = task.activation(OMSE)
     return None if quantizer is None else kind(quantizer)

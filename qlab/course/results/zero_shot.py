@@ -15,8 +15,7 @@ from functools import lru_cache
 
 from torch import Tensor, nn
 
-from qlab.calibration import MSE
-from qlab.course.results.task import Family, Method, Task, layers_recipe, plain
+from qlab.course.results.task import OMSE, Family, Method, Task, layers_recipe, plain
 from qlab.grids import Symmetric
 from qlab.network import Recipe, quantize
 from qlab.ptq import absorb_bias, correct_bias_from_statistics, equalize, relu6_to_relu
@@ -47,7 +46,7 @@ def _needs_ranges(task: Task) -> bool:
 
 
 def _calibrated(task: Task, kind: str) -> nn.Module:
-    return plain(task, task.folded(), MSE(), batches=[_made(task.network, kind, task.seed)[0]])
+    return plain(task, task.folded(), OMSE, batches=[_made(task.network, kind, task.seed)[0]])
 
 
 def _tuned(task: Task, kind: str) -> nn.Module:
@@ -71,7 +70,7 @@ def _adversarial(task: Task, kind: str) -> nn.Module:
 
 
 def _recipe(task: Task, model: nn.Module) -> Recipe:
-    rule = MSE()
+    rule = OMSE
     ends = Recipe(Quantizer(Symmetric(8), calibration=rule), task.activation(rule, 8))
     return layers_recipe(model, Quantizer(Symmetric(task.weights), calibration=rule), task.activation(rule), ends)
 
