@@ -5,6 +5,7 @@
 | `moments` | mean and variance of stochastic rounding, of sums and products | G1 |
 | `parabola` | gradient descent on one number that lives on a grid | G2 |
 | `on_grid` | a network whose weights live on a grid, with no copy in floating point | G2 |
+| `grid_runs` | the MLP trained on a grid, with master copies, or with nothing rounded; a table of such runs | G2 |
 | `binary` | stochastic binarization (BinaryConnect) | G3 |
 | `quant_noise` | a random part of the weights is quantized in each pass | G3 |
 
