@@ -1,8 +1,42 @@
-"""Integer-only inference and its exchange formats.
+"""Integer-only inference, and exchange with other engines.
 
-Survey-map row: F1.
+| file | what | rows |
+|---|---|---|
+| `requantize` | M ≈ m·2^(−n): from an accumulator to a code | A2 |
+| `program` | operations on integers, a program of them, and running it | A1, A2 |
+| `graph` | a network's operations in order | A2 |
+| `lower` | from a quantized network to a program | A1, A2 |
+| `simulate` | the same program in floating point | A1 |
+| `nonlinear` | exp, softmax, GELU, square root and LayerNorm in integers | A3 |
+| `onnx_program` | a program as an ONNX model: integer, QLinear or QDQ | A1, F1 |
+| `onnx_export` | a quantized network as an ONNX model in QDQ form | F1 |
+
+Survey-map rows: A1, A2, A3, F1.
 """
 
+from qlab.integer.lower import lower
+from qlab.integer.nonlinear import Exponential, Gelu, LayerNorm, Softmax, isqrt
 from qlab.integer.onnx_export import to_onnx
+from qlab.integer.onnx_program import program_to_onnx
+from qlab.integer.program import Codes, Program, run, trace
+from qlab.integer.requantize import Dyadic, Requantize, dyadic
+from qlab.integer.simulate import simulate
 
-__all__ = ["to_onnx"]
+__all__ = [
+    "Codes",
+    "Dyadic",
+    "Exponential",
+    "Gelu",
+    "LayerNorm",
+    "Program",
+    "Requantize",
+    "Softmax",
+    "dyadic",
+    "isqrt",
+    "lower",
+    "program_to_onnx",
+    "run",
+    "simulate",
+    "to_onnx",
+    "trace",
+]
