@@ -70,11 +70,7 @@ class GridRun(NamedTuple):
 def _first(start: str, seed: int) -> nn.Module:
     if start not in STARTS:
         raise ValueError(f"start must be one of {STARTS}, got {start!r}")
-    if start == "trained":
-        return load("mlp")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build("mlp")
+    return load("mlp") if start == "trained" else build("mlp", seed)
 
 
 def _master(model: nn.Module, quantizer: Quantizer, headroom: float) -> nn.Module:
