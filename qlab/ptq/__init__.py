@@ -4,6 +4,7 @@
 |---|---|---|
 | `fold` | fold BatchNorm, and remember what it knew | T4, A2 |
 | `graph` | which layers are linked; what BatchNorm says of their inputs | T5, T7, Z1 |
+| `capped` | ReLU6 with a ceiling per channel, which equalization can pass through | T7, Z1 |
 | `equalization` | cross-layer equalization, bias absorption | T7 |
 | `moments` | a layer's input in two matrices, streamed | T8, T10 |
 | `bias_correction` | empirical, and analytic without data | T5 |
@@ -25,6 +26,7 @@ from qlab.ptq.adaquant import AdaQuantSettings, adaquant
 from qlab.ptq.adaround import AdaRoundSettings, adaround, best_rounding
 from qlab.ptq.bias_correction import correct_bias, correct_bias_from_statistics
 from qlab.ptq.brecq import BrecqSettings, brecq
+from qlab.ptq.capped import CappedReLU, relu6_to_capped
 from qlab.ptq.codes import with_codes, with_stored
 from qlab.ptq.equalization import absorb_bias, equalize, relu6_to_relu
 from qlab.ptq.fold import Folded, fold_batchnorm
@@ -37,6 +39,7 @@ __all__ = [
     "AdaQuantSettings",
     "AdaRoundSettings",
     "BrecqSettings",
+    "CappedReLU",
     "Folded",
     "InputMoments",
     "absorb_bias",
@@ -54,6 +57,7 @@ __all__ = [
     "layer_moments",
     "linked_pairs",
     "obq_row",
+    "relu6_to_capped",
     "relu6_to_relu",
     "split_outliers",
     "with_codes",

@@ -62,7 +62,7 @@ def equalize(model: nn.Module, rounds: int = 20, tolerance: float = 1e-3) -> nn.
     ----------
     model : nn.Module
         In floating point, BatchNorms folded (`fold_batchnorm`); left as it is. ReLU6 is not homogeneous: pairs with one
-        between them are left alone (see `relu6_to_relu`).
+        between them are left alone (see `relu6_to_relu` and `relu6_to_capped`).
     rounds : int
         Passes over all pairs; layers in the middle of a chain need several.
     tolerance : float
@@ -109,6 +109,9 @@ def _equalize(model: nn.Module, pair: Pair) -> float:
     if pair.statistics is not None:
         known: Any = model.get_submodule(pair.statistics)
         known.mean, known.std = known.mean / s, known.std / s
+    for name in pair.ceilings:
+        capped: Any = model.get_submodule(name)
+        capped.top = capped.top / s
     return float((s - 1).abs().max())
 
 
@@ -147,6 +150,9 @@ def absorb_bias(model: nn.Module, sigmas: float = 3.0) -> nn.Module:
             continue
         first.bias.copy_(first.bias - c)
         known.mean = known.mean - c
+        for name in pair.ceilings:
+            capped: Any = model.get_submodule(name)
+            capped.top = capped.top - c
         moved = _scale_inputs(second, c.repeat_interleave(pair.spread)).flatten(1).sum(1)
         second.bias = nn.Parameter(moved if second.bias is None else second.bias + moved)
     return model

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, fx, nn
 
 from qlab.network import LAYERS
+from qlab.ptq.capped import CappedReLU
 from qlab.ptq.fold import Folded
 
 __all__ = ["Normal", "Pair", "clipped_normal", "input_statistics", "linked_pairs", "trace"]
 
 POOLS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-SILENT = (nn.Identity, nn.Dropout, nn.Flatten)  # pass values on as they are
+# pass values on as they are (padding adds zeros at the border: so do convolutions, unseen)
+SILENT = (nn.Identity, nn.Dropout, nn.Flatten, nn.ZeroPad2d)
 
 
 class Normal(NamedTuple):
@@ -46,6 +48,8 @@ class Pair:
         Name of the `Folded` between them, if BatchNorm was folded into the first.
     spread : int
         Inputs of the second per channel of the first: 1, or the pixels of a flattened picture.
+    ceilings : tuple of str
+        Names of the `CappedReLU` between them: f(s·x) = s·f(x) once their ceilings are scaled too.
 
     Survey-map row: T7.
     """
@@ -54,15 +58,16 @@ class Pair:
     second: str
     statistics: str | None
     spread: int
+    ceilings: tuple[str, ...] = ()
 
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (*LAYERS, Folded)) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, (*LAYERS, Folded, CappedReLU)) or super().is_leaf_module(m, module_qualified_name)
 
 
 def trace(model: nn.Module) -> fx.Graph:
-    """Return the graph of `model` with layers and `Folded` as single nodes.
+    """Return the graph of `model` with layers, `Folded` and `CappedReLU` as single nodes.
 
     Survey-map row: T7.
     """
@@ -75,21 +80,24 @@ def linked_pairs(model: nn.Module) -> list[Pair]:
     Survey-map row: T7.
     """
     modules = dict(model.named_modules())
-    homogeneous = (nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, *POOLS, *SILENT)
+    homogeneous = (nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, CappedReLU, *POOLS, *SILENT)
     pairs = []
     for node in trace(model).nodes:
         if not _is(node, modules, LAYERS):
             continue
         walk: Any = node.all_input_nodes[0]
         statistics = None
+        ceilings: tuple[str, ...] = ()
         while len(walk.users) == 1 and _is(walk, modules, homogeneous):
             if isinstance(modules[walk.target], Folded):
                 statistics = walk.target
+            if isinstance(modules[walk.target], CappedReLU):
+                ceilings = (*ceilings, walk.target)
             walk = walk.all_input_nodes[0]
         if len(walk.users) == 1 and _is(walk, modules, LAYERS):
             inputs, outputs = _inputs(modules[node.target]), len(modules[walk.target].weight)
             if inputs % outputs == 0:
-                pairs.append(Pair(walk.target, node.target, statistics, inputs // outputs))
+                pairs.append(Pair(walk.target, node.target, statistics, inputs // outputs, ceilings))
     return pairs
 
 
@@ -101,8 +109,8 @@ def _inputs(layer: Any) -> int:
     return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
 
 
-def clipped_normal(x: Normal, top: float = math.inf) -> Normal:
-    r"""Return mean and standard deviation of min(max(x, 0), top) for normal x: ReLU, or ReLU6 with ``top=6``.
+def clipped_normal(x: Normal, top: float | Tensor = math.inf) -> Normal:
+    r"""Return mean and standard deviation of min(max(x, 0), top) for normal x: ReLU, ReLU6 (6), a ceiling each.
 
     With a = −μ/σ, b = (top − μ)/σ, and Φ, φ of the standard normal:
 
@@ -134,11 +142,11 @@ def clipped_normal(x: Normal, top: float = math.inf) -> Normal:
     above = 1 - normal.cdf(b)
     first = mean * inside + sigma * (density(a) - density(b))
     second = (mean**2 + sigma**2) * inside + sigma * mean * (density(a) - density(b))
-    if math.isfinite(top):
+    if not isinstance(top, float) or math.isfinite(top):
         first = first + top * above
         second = second - sigma * top * density(b) + top**2 * above
     certain = std == 0
-    first = torch.where(certain, mean.clamp(0, top), first)
+    first = torch.where(certain, mean.clamp(min=0).clamp(max=top), first)
     spread = torch.where(certain, 0.0, (second - first**2).clamp(min=0)).sqrt()
     return Normal(first.to(x.mean.dtype), spread.to(x.mean.dtype))
 
@@ -175,6 +183,8 @@ def input_statistics(model: nn.Module) -> dict[str, Normal]:
                 known[node] = clipped_normal(x)
             elif isinstance(module, nn.ReLU6):
                 known[node] = clipped_normal(x, 6.0)
+            elif isinstance(module, CappedReLU):
+                known[node] = clipped_normal(x, module.top.double())
             elif isinstance(module, (*POOLS, *SILENT)):
                 known[node] = x
         elif node.target in (operator.add, torch.add) and len(sources) == 2 and None not in sources:

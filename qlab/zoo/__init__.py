@@ -9,6 +9,7 @@
 Survey-map row: Q1.
 """
 
+from qlab.zoo.efficientnet import load_efficientnet_lite0
 from qlab.zoo.networks import NETWORKS, build, convnet, mlp, resnet, separable
 from qlab.zoo.shelf import RECIPES, ModelCard, card, load, load_ensemble, names
 from qlab.zoo.training import TrainingSettings, evaluate, predict, train
@@ -23,6 +24,7 @@ __all__ = [
     "convnet",
     "evaluate",
     "load",
+    "load_efficientnet_lite0",
     "load_ensemble",
     "mlp",
     "names",

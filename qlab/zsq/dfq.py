@@ -13,6 +13,7 @@ from torch import nn
 
 from qlab.network import Recipe, quantizable_layers, quantize
 from qlab.ptq.bias_correction import correct_bias_from_statistics
+from qlab.ptq.capped import relu6_to_capped
 from qlab.ptq.equalization import absorb_bias, equalize, relu6_to_relu
 from qlab.ptq.fold import fold_batchnorm
 from qlab.ptq.graph import linked_pairs
@@ -31,12 +32,22 @@ class DataFree(NamedTuple):
     original: nn.Module
 
 
-def prepare(model: nn.Module, absorb: bool = True) -> nn.Module:
-    """Return `model` folded, in ReLU form, equalized, with large biases absorbed: nearly the same function.
+def prepare(model: nn.Module, absorb: bool = True, capped: bool = False) -> nn.Module:
+    """Return `model` folded, equalized, with large biases absorbed: nearly the same function.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In eval mode, with its BatchNorms; left as it is.
+    absorb : bool
+        Take the step of bias absorption.
+    capped : bool
+        False: ReLU6 becomes ReLU, as in the paper. True: it becomes a ReLU with a ceiling per channel, for networks
+        that rely on the 6 (EfficientNet-Lite0 does).
 
     Survey-map row: Z1.
     """
-    model = relu6_to_relu(fold_batchnorm(model))
+    model = (relu6_to_capped if capped else relu6_to_relu)(fold_batchnorm(model))
     if not linked_pairs(model):
         return model
     model = equalize(model)
@@ -49,6 +60,7 @@ def dfq(
     pixels: tuple[float, float],
     absorb: bool = True,
     correct: bool = True,
+    capped: bool = False,
 ) -> DataFree:
     """Quantize without data.
 
@@ -62,6 +74,8 @@ def dfq(
         Range of the network's input.
     absorb, correct : bool
         Take the steps of bias absorption and bias correction.
+    capped : bool
+        Keep ReLU6's ceiling, one per channel (see `prepare`).
 
     Raises
     ------
@@ -74,7 +88,7 @@ def dfq(
 
     Survey-map row: Z1.
     """
-    original = prepare(model, absorb)
+    original = prepare(model, absorb, capped)
     static = {
         name
         for name in quantizable_layers(original)

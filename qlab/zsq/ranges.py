@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 
 from qlab.calibration import Range
 from qlab.network import LAYERS
+from qlab.ptq.capped import CappedReLU
 from qlab.ptq.fold import Folded
 from qlab.ptq.graph import POOLS, SILENT, trace
 
@@ -72,6 +73,10 @@ def input_ranges(model: nn.Module, pixels: tuple[float, float], sigmas: float = 
             elif isinstance(module, (nn.ReLU, nn.ReLU6)):
                 top = 6.0 if isinstance(module, nn.ReLU6) else torch.inf
                 known[node] = low.clamp(0, top), high.clamp(0, top)
+            elif isinstance(module, CappedReLU):
+                known[node] = low.clamp(min=0).minimum(module.top), high.clamp(min=0).minimum(module.top)
+            elif isinstance(module, nn.ZeroPad2d):
+                known[node] = low.clamp(max=0), high.clamp(min=0)
             elif isinstance(module, (nn.MaxPool2d, *POOLS, *SILENT)):
                 known[node] = low, high
         elif node.target in (operator.add, torch.add) and len(sources) == 2:
