@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from qlab.ptq.codes import quantized_layers, uniform_weight, with_stored
-from qlab.ptq.moments import InputMoments, grouped, layer_moments, reconstruction_error
+from qlab.ptq.codes import put_stored, quantized_layers, uniform_weight
+from qlab.ptq.moments import InputMoments, ReconstructionLoss, grouped, layer_moments
 from qlab.quantizer import Params, QuantizedTensor
 
 __all__ = ["AdaQuantSettings", "adaquant", "adaquant_weight"]
@@ -77,18 +77,15 @@ def adaquant_weight(
     T = (rows / start[:, None]).requires_grad_()  # (W + V)/S₀
     log_s = torch.zeros_like(start).requires_grad_()  # ln S/S₀
     optimizer = torch.optim.Adam([{"params": [T], "lr": settings.lr}, {"params": [log_s], "lr": settings.scale_lr}])
-    small = InputMoments(
-        moments.second.float(), moments.cross.float(), moments.mean, moments.original_mean, moments.count
-    )
-    target = grouped(weight.detach().float(), groups)
-    power = float(((target @ small.second) * target).sum()) + 1e-30
+    error = ReconstructionLoss(grouped(weight.detach(), groups), moments)
+    power = error.constant + 1e-30
     best: tuple[float, Tensor, Tensor] | None = None
     for step in range(settings.steps + 1):
         S = start * log_s.exp()
         t = torch.minimum(torch.maximum(T * (start / S)[:, None], low + Z), high + Z)
         k = t + (torch.round(t) - t).detach()
         rounded = grouped(g.unrows(S[:, None] * k, shape), groups)
-        loss = reconstruction_error(target, rounded, small).sum() / power
+        loss = error(rounded) / power
         if best is None or loss.item() < best[0]:
             best = loss.item(), torch.round(k.detach()), S.detach().clone()
         if step == settings.steps:
@@ -135,5 +132,5 @@ def adaquant(
         stored = uniform_weight(layer, name)
         moments = layer_moments(result, original, name, batches)
         before: Any = original.get_submodule(name)
-        result = with_stored(result, {name: adaquant_weight(before.weight, stored, moments, settings)})
+        put_stored(layer, adaquant_weight(before.weight, stored, moments, settings))
     return result

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from qlab.ptq.codes import quantized_layers, spread_params, uniform_weight, with_codes
-from qlab.ptq.moments import InputMoments, grouped, layer_moments, reconstruction_error
+from qlab.ptq.codes import put_codes, quantized_layers, spread_params, uniform_weight
+from qlab.ptq.moments import InputMoments, ReconstructionLoss, grouped, layer_moments, reconstruction_error
 from qlab.quantizer import QuantizedTensor
 
 __all__ = ["AdaRoundSettings", "adaround", "adaround_codes", "best_rounding", "rectified_sigmoid"]
@@ -121,18 +121,15 @@ def adaround_codes(
     S, Z = spread_params(stored)
     floor = torch.floor(weight / S)
     low, high = stored.grid.code_range
-    W = grouped(weight.detach().double(), groups)
-    power = float(((W @ moments.second) * W).sum()) / weight.numel() + 1e-30  # per weight
+    W = grouped(weight.detach(), groups)
+    error = ReconstructionLoss(W, moments)
+    power = error.constant + 1e-30
     V = start_of_rounding(weight / S - floor).requires_grad_()
     optimizer = torch.optim.Adam([V], lr=settings.lr)
-    A, C = moments.second.float(), moments.cross.float()
-    small = InputMoments(A, C, moments.mean, moments.original_mean, moments.count)
-    target = W.float()
     for step in range(settings.steps):
         h = rectified_sigmoid(V)
         rounded = S * ((floor + h - Z).clamp(low, high) + Z)
-        loss = reconstruction_error(target, grouped(rounded, groups), small).sum() / (power * weight.numel())
-        loss = loss + rounding_push([h], step, settings)
+        loss = error(grouped(rounded, groups)) / power + rounding_push([h], step, settings)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -173,7 +170,7 @@ def adaround(
         stored = uniform_weight(layer, name)
         moments = layer_moments(result, original, name, batches)
         before: Any = original.get_submodule(name)
-        result = with_codes(result, {name: adaround_codes(before.weight.detach(), stored, moments, settings)})
+        put_codes(layer, adaround_codes(before.weight.detach(), stored, moments, settings), name)
     return result
 
 

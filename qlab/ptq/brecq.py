@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from qlab.ptq.adaround import AdaRoundSettings, rectified_sigmoid, rounding_push, start_of_rounding
-from qlab.ptq.codes import quantized_layers, spread_params, uniform_weight, with_codes
+from qlab.ptq.codes import put_codes, quantized_layers, spread_params, uniform_weight
 from qlab.ptq.moments import layer_inputs
 
 __all__ = ["BrecqSettings", "blocks_of", "brecq"]
@@ -162,7 +162,8 @@ def brecq(
             inputs = torch.cat([layer_inputs(result, name, part) for part in parts])
             target = torch.cat([_outputs(original, name, part) for part in parts])
         weights = torch.cat([_fisher(result, original, name, p) for p in parts]) if s.fisher else torch.ones(1)
-        result = with_codes(result, _learn(result, original, name, inside, inputs, target, weights, s))
+        for layer, new in _learn(result, original, name, inside, inputs, target, weights, s).items():
+            put_codes(result.get_submodule(layer), new, layer)
     return result
 
 

@@ -82,19 +82,24 @@ def with_codes(quantized: nn.Module, codes: Mapping[str, Tensor]) -> nn.Module:
 
     Survey-map rows: T8, T10, Z2.
     """
-    stored = {}
+    result = copy.deepcopy(quantized)
     for name, new in codes.items():
-        old = stored_weight(quantized.get_submodule(name))
-        if old is None:
-            raise ValueError(f"codes: layer {name!r} has no quantized weight")
-        low, high = old.grid.code_range
-        if new.shape != old.codes.shape or int(new.min()) < low or int(new.max()) > high:
-            raise ValueError(
-                f"codes[{name!r}] must be of shape {tuple(old.codes.shape)} from {low} to {high}, "
-                f"got {tuple(new.shape)} from {int(new.min())} to {int(new.max())}"
-            )
-        stored[name] = QuantizedTensor(new.to(old.codes.dtype), old.params, old.grid, old.granularity, old.dtype)
-    return with_stored(quantized, stored)
+        put_codes(result.get_submodule(name), new, name)
+    return result
+
+
+def put_codes(layer: Any, new: Tensor, name: str) -> None:
+    """Give a layer other codes, in place: for passes, which work on a copy of their own. See `with_codes`."""
+    old = stored_weight(layer)
+    if old is None:
+        raise ValueError(f"codes: layer {name!r} has no quantized weight")
+    low, high = old.grid.code_range
+    if new.shape != old.codes.shape or int(new.min()) < low or int(new.max()) > high:
+        raise ValueError(
+            f"codes[{name!r}] must be of shape {tuple(old.codes.shape)} from {low} to {high}, "
+            f"got {tuple(new.shape)} from {int(new.min())} to {int(new.max())}"
+        )
+    put_stored(layer, QuantizedTensor(new.to(old.codes.dtype), old.params, old.grid, old.granularity, old.dtype))
 
 
 def with_stored(quantized: nn.Module, stored: Mapping[str, QuantizedTensor]) -> nn.Module:
@@ -110,9 +115,14 @@ def with_stored(quantized: nn.Module, stored: Mapping[str, QuantizedTensor]) -> 
     """
     result = copy.deepcopy(quantized)
     for name, new in stored.items():
-        chain: Any = result.get_submodule(name).parametrizations
-        chain.weight[len(chain.weight) - 1] = FixedWeight(new, _reader(chain.weight[-1].quantizer, new))
+        put_stored(result.get_submodule(name), new)
     return result
+
+
+def put_stored(layer: Any, new: QuantizedTensor) -> None:
+    """Give a layer another integer form, in place: for passes, which work on a copy of their own. See `with_stored`."""
+    chain = layer.parametrizations.weight
+    chain[len(chain) - 1] = FixedWeight(new, _reader(chain[-1].quantizer, new))
 
 
 def _reader(quantizer: Quantizer, stored: QuantizedTensor) -> Quantizer:

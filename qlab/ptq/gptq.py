@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from qlab.network import stored_weight
-from qlab.ptq.codes import quantized_layers, spread_params, with_codes
-from qlab.ptq.moments import InputMoments, layer_moments
+from qlab.ptq.codes import put_codes, quantized_layers, spread_params
+from qlab.ptq.moments import InputMoments, grouped, layer_moments
 from qlab.quantizer import QuantizedTensor
 from qlab.rounding import Nearest
 
@@ -89,17 +89,18 @@ def gptq_matrix(W: Tensor, H: Tensor, nearest: Round, block: int = 128) -> Tenso
 
     Parameters
     ----------
-    W : Tensor, shape (rows, d)
-    H : Tensor, shape (d, d)
+    W : Tensor, shape (…, rows, d)
+        One matrix, or a stack of them.
+    H : Tensor, shape (…, d, d)
         Positive definite (see `damped`).
     nearest : function of (column of values, index)
-        Return the nearest points of the grid.
+        Return the nearest points of the grid; columns have the shape (…, rows).
     block : int
         Columns to the right of a block hear of its errors at once, in one matrix product. The result is the same.
 
     Returns
     -------
-    Tensor, shape (rows, d)
+    Tensor, shape of W
         Quantized values.
 
     References
@@ -111,15 +112,15 @@ def gptq_matrix(W: Tensor, H: Tensor, nearest: Round, block: int = 128) -> Tenso
     W = W.clone()
     U = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(H)), upper=True)
     Q = torch.empty_like(W)
-    d = W.shape[1]
+    d = W.shape[-1]
     for start in range(0, d, block):
         end = min(start + block, d)
-        errors = torch.empty(W.shape[0], end - start, dtype=W.dtype, device=W.device)
+        errors = torch.empty_like(W[..., start:end])
         for i in range(start, end):
-            Q[:, i] = nearest(W[:, i], i)
-            errors[:, i - start] = (W[:, i] - Q[:, i]) / U[i, i]
-            W[:, i + 1 : end] -= errors[:, i - start, None] * U[i, i + 1 : end]
-        W[:, end:] -= errors @ U[start:end, end:]
+            Q[..., i] = nearest(W[..., i], i)
+            errors[..., i - start] = (W[..., i] - Q[..., i]) / U[..., i, i, None]
+            W[..., i + 1 : end] -= errors[..., i - start, None] * U[..., i, None, i + 1 : end]
+        W[..., end:] -= errors @ U[..., start:end, end:]
     return Q
 
 
@@ -127,33 +128,31 @@ def gptq_codes(weight: Tensor, stored: QuantizedTensor, moments: InputMoments, d
     """Return GPTQ's codes for one layer, on the grid, S and Z of `stored`.
 
     Columns are taken in the order of falling H_jj ("activation order"): large inputs first, while many columns are left
-    to make up for them.
+    to make up for them. The groups of a convolution have their own H and order, and are worked on side by side.
 
     Survey-map row: T10.
     """
-    groups = len(moments.second)
-    grid, flat = stored.grid, (weight.shape[0], weight[0].numel())
-    spread = [p.reshape(flat).double() for p in spread_params(stored)]
-    W = weight.detach().double().reshape(flat)
-    codes = torch.empty(flat, dtype=torch.int32, device=weight.device)
-    rows = flat[0] // groups
-    low, high = grid.code_range
-    for k in range(groups):
-        mine = slice(k * rows, (k + 1) * rows)
-        order = moments.second[k].diagonal().argsort(descending=True, stable=True)
-        S, Z = (p[mine][:, order] for p in spread)
+    grid, (low, high), groups = stored.grid, stored.grid.code_range, len(moments.second)
+    order = moments.second.diagonal(dim1=-2, dim2=-1).argsort(dim=-1, descending=True, stable=True)  # (groups, d)
 
-        def code(column: Tensor, i: int, S: Tensor = S, Z: Tensor = Z) -> Tensor:
-            return (grid.index(column / S[:, i], Nearest()) - Z[:, i]).clamp(low, high)
+    def ordered(t: Tensor) -> Tensor:
+        t = grouped(t.detach().double(), groups)
+        return t.gather(-1, order[:, None].expand_as(t))
 
-        def nearest(column: Tensor, i: int, S: Tensor = S, Z: Tensor = Z, code: Round = code) -> Tensor:
-            return S[:, i] * grid.level(code(column, i) + Z[:, i])
+    W, S, Z = (ordered(t) for t in (weight, *spread_params(stored)))
+    H = moments.second.gather(-1, order[:, None].expand_as(moments.second))
+    H = H.gather(-2, order[..., None].expand_as(H))
 
-        H = damped(moments.second[k][order][:, order], damping)
-        Q = gptq_matrix(W[mine][:, order], H, nearest)
-        found = torch.stack([code(Q[:, i], i) for i in range(flat[1])], 1)
-        codes[mine] = found[:, order.argsort()].to(torch.int32)
-    return codes.reshape(weight.shape)
+    def code(column: Tensor, i: int) -> Tensor:
+        return (grid.index(column / S[..., i], Nearest()) - Z[..., i]).clamp(low, high)
+
+    def nearest(column: Tensor, i: int) -> Tensor:
+        return S[..., i] * grid.level(code(column, i) + Z[..., i])
+
+    Q = gptq_matrix(W, damped(H, damping), nearest)
+    found = torch.stack([code(Q[..., i], i) for i in range(Q.shape[-1])], -1)
+    codes = torch.empty_like(found).scatter_(-1, order[:, None].expand_as(found), found)
+    return codes.reshape(weight.shape).to(torch.int32)
 
 
 def gptq(
@@ -183,5 +182,5 @@ def gptq(
         stored: Any = stored_weight(layer)
         moments = layer_moments(result, original, name, batches)
         before: Any = original.get_submodule(name)
-        result = with_codes(result, {name: gptq_codes(before.weight.detach(), stored, moments, damping)})
+        put_codes(layer, gptq_codes(before.weight.detach(), stored, moments, damping), name)
     return result

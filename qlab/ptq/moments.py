@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["InputMoments", "layer_inputs", "layer_moments", "patches", "reconstruction_error"]
+__all__ = ["InputMoments", "ReconstructionLoss", "layer_inputs", "layer_moments", "patches", "reconstruction_error"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +148,32 @@ def layer_moments(quantized: nn.Module, original: nn.Module, name: str, batches:
 def grouped(weight: Tensor, groups: int) -> Tensor:
     """Return a weight as (groups, outputs/groups, d)."""
     return weight.reshape(groups, weight.shape[0] // groups, -1)
+
+
+class ReconstructionLoss:
+    """E‖W x − W̃ x̂‖² for optimizers that ask again and again: one matrix product for the value and the gradient.
+
+        ½ ∂/∂W̃ = W̃A − WCᵀ,    value = ⟨W̃, W̃A⟩ − 2⟨W̃, WCᵀ⟩ + ⟨W, WA⟩
+
+    Parameters
+    ----------
+    weight : Tensor, shape (groups, outputs/groups, d)
+        W.
+    moments : InputMoments
+
+    Survey-map rows: T8, T9.
+    """
+
+    def __init__(self, weight: Tensor, moments: InputMoments) -> None:
+        W, A, C = (t.detach().double() for t in (weight, moments.second, moments.cross))
+        self.A, self.WC = A.to(weight.dtype), (W @ C.mT).to(weight.dtype)
+        self.constant = float(((W @ A) * W).sum())
+
+    def __call__(self, rounded: Tensor) -> Tensor:
+        """Return the error summed over outputs; `reconstruction_error` gives the same with autograd's own gradient."""
+        R = rounded.detach()
+        RA = R @ self.A
+        return 2 * (rounded * (RA - self.WC)).sum() - (R * RA).sum() + self.constant
 
 
 def reconstruction_error(weight: Tensor, rounded: Tensor, moments: InputMoments) -> Tensor:

@@ -18,7 +18,14 @@ from qlab.ptq.equalization import absorb_bias, equalize, equalize_pair, relu6_to
 from qlab.ptq.fold import Folded, fold_batchnorm
 from qlab.ptq.gptq import damped, gptq, gptq_codes, gptq_matrix, obq_row
 from qlab.ptq.graph import Normal, clipped_normal, input_statistics, linked_pairs
-from qlab.ptq.moments import InputMoments, grouped, layer_moments, patches, reconstruction_error
+from qlab.ptq.moments import (
+    InputMoments,
+    ReconstructionLoss,
+    grouped,
+    layer_moments,
+    patches,
+    reconstruction_error,
+)
 
 
 def normal(seed, *shape):
@@ -198,6 +205,22 @@ def test_the_quadratic_is_the_layer_s_own_error(layer, shape):
     axis = error.dim() - 1 if isinstance(layer, nn.Linear) else 1
     wanted = error.transpose(0, axis).flatten(1).mean(1)
     torch.testing.assert_close(reconstruction_error(W, R, m).flatten(), wanted, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.row("T8", "T9")
+@pytest.mark.parametrize("groups", [1, 3])
+def test_the_loss_of_one_product_is_the_quadratic_and_has_its_gradient(groups):
+    outputs, d = 4, 6
+    x = normal(5, groups, 50, d)
+    x_hat = x + 0.1 * normal(6, groups, 50, d)
+    m = InputMoments(x_hat.mT @ x_hat, x_hat.mT @ x, x_hat.mean(1), x.mean(1), 50)
+    W, R = normal(7, groups, outputs, d), normal(8, groups, outputs, d).requires_grad_()
+    wanted = reconstruction_error(W, R, m).sum()
+    found = ReconstructionLoss(W, m)(R)
+    (want,) = torch.autograd.grad(wanted, R)
+    (have,) = torch.autograd.grad(found, R)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(have, want)
 
 
 @pytest.mark.row("T8", "T10")
