@@ -14,6 +14,8 @@
 | `batchnorm` | freezing and re-estimating statistics | T4 |
 | `oscillation` | weights that jump to and fro: counted, frozen, dampened | T4 |
 | `comparison` | all of T2's on one network, and the table of the runs | T2 |
+| `batchnorm_comparison` | all of T4's on one network, and the table of the runs | T4 |
+| `without_ste` | all of T3's on one network, and the table of the runs | T3 |
 
 The entry points are two: ``quantize(model, Recipe(weight=LSQ(...), activation=LSQ(...)), batches)``, then
 ``qlab.zoo.train(quantized, data)``. The straight-through estimator itself is the core's `Quantizer.gradient`.
@@ -21,7 +23,13 @@ The entry points are two: ``quantize(model, Recipe(weight=LSQ(...), activation=L
 Survey-map rows: T1, T2, T3, T4.
 """
 
-from qlab.qat.batchnorm import FrozenBatchNorm, freeze_batchnorm, reestimate_batchnorm
+from qlab.qat.batchnorm import (
+    FrozenBatchNorm,
+    LateFreeze,
+    batchnorm_divergence,
+    freeze_batchnorm,
+    reestimate_batchnorm,
+)
 from qlab.qat.dorefa import DoReFaActivation, DoReFaWeight
 from qlab.qat.dsq import DSQ, soft_staircase
 from qlab.qat.estimators import slowed, through
@@ -31,21 +39,24 @@ from qlab.qat.pact import PACT, pact_penalty
 from qlab.qat.proxquant import ProxQuant, prox_towards
 from qlab.qat.qil import QIL
 from qlab.qat.relaxed import Relaxed, level_probabilities
-from qlab.qat.sinreq import SinReQ, sine_penalty
+from qlab.qat.sinreq import ClipWeights, SinReQ, sine_penalty
 
 __all__ = [
     "DSQ",
     "LSQ",
     "PACT",
     "QIL",
+    "ClipWeights",
     "DoReFaActivation",
     "DoReFaWeight",
     "FrozenBatchNorm",
     "LSQPlus",
+    "LateFreeze",
     "OscillationTracker",
     "ProxQuant",
     "Relaxed",
     "SinReQ",
+    "batchnorm_divergence",
     "dampening",
     "freeze_batchnorm",
     "level_probabilities",

@@ -2,22 +2,24 @@
 
     while training   μ, σ² of the batch;        running averages lag behind weights that jump between codes
     at the end       μ ← mean of μ_batch,  σ² ← mean of σ²_batch,   over a few hundred batches of the finished network
+    how far off      D(N(μ', σ'²) ‖ N(μ, σ²)) = ln σ/σ' + (σ'² + (μ' − μ)²)/2σ² − ½,   the true ones with a prime
 
 Sources: Krishnamoorthi 2018, section 4.2 (freezing); Nagel et al. 2022, *Overcoming oscillations in quantization-aware
-training*, section 4.1 (re-estimation). Folding is `qlab.ptq.fold_batchnorm`.
+training*, section 2.3 (divergence) and 4.1 (re-estimation). Folding is `qlab.ptq.fold_batchnorm`.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["FrozenBatchNorm", "freeze_batchnorm", "reestimate_batchnorm"]
+__all__ = ["FrozenBatchNorm", "LateFreeze", "batchnorm_divergence", "freeze_batchnorm", "reestimate_batchnorm"]
 
 BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -67,6 +69,31 @@ def reestimate_batchnorm(model: nn.Module, batches: Iterable[Tensor]) -> nn.Modu
     return result
 
 
+@torch.no_grad()
+def batchnorm_divergence(model: nn.Module, measured: nn.Module) -> dict[str, float]:
+    """Return by BatchNorm: the mean over channels of D(N(measured) ‖ N(model)), both taken as normal.
+
+    Parameters
+    ----------
+    model, measured : nn.Module
+        A network, and what `reestimate_batchnorm` made of it.
+
+    References
+    ----------
+    Nagel et al. 2022, section 2.3.1.
+
+    Survey-map row: T4.
+    """
+    true: dict[str, Any] = dict(measured.named_modules())
+    norms: dict[str, Any] = {name: m for name, m in model.named_modules() if isinstance(m, BATCHNORMS)}
+    found: dict[str, float] = {}
+    for name, m in norms.items():
+        known, real = m.running_var + m.eps, true[name].running_var + m.eps
+        off = (true[name].running_mean - m.running_mean).square()
+        found[name] = float((0.5 * torch.log(known / real) + (real + off) / (2 * known) - 0.5).mean())
+    return found
+
+
 class FrozenBatchNorm(nn.Module):
     """BatchNorm that always uses the statistics it was given, also while training; γ and β go on learning.
 
@@ -110,3 +137,29 @@ def freeze_batchnorm(model: nn.Module) -> nn.Module:
         parent, _, child = name.rpartition(".")
         setattr(result.get_submodule(parent), child, FrozenBatchNorm(result.get_submodule(name)))
     return result
+
+
+@dataclass(frozen=True)
+class LateFreeze:
+    """Hold the statistics from a share of the training on: ``train(model, data, after_step=LateFreeze(0.8))``.
+
+    Parameters
+    ----------
+    start : float
+        From 0 to 1.
+
+    References
+    ----------
+    Krishnamoorthi 2018, section 4.2.
+
+    Survey-map row: T4.
+    """
+
+    start: float
+
+    def __call__(self, model: nn.Module, progress: float) -> None:
+        """Put BatchNorm into evaluation mode, in place, once `progress` has reached `start`."""
+        if progress >= self.start:
+            for m in model.modules():
+                if isinstance(m, BATCHNORMS):
+                    m.eval()

@@ -10,17 +10,18 @@ import csv
 import io
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
 from qlab.hardware import machine
-from qlab.qat.comparison import METHODS, PLACE, VARIANTS, QATRun, run_qat
+from qlab.qat.comparison import METHODS, PLACE, VARIANTS, run_qat
 
 SEEDS = range(3)
-FIELDS = [*QATRun._fields, "commit", "torch", "machine"]
+NOTES = ("commit", "torch", "machine")
 Job = tuple[str, str, int, int, int]
 
 
@@ -47,7 +48,7 @@ def commit() -> str:
 def write(path: Path, rows: list[dict[str, str]]) -> None:
     """Write under a temporary name, then rename."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     temporary = path.with_name(path.name + ".tmp")
@@ -55,20 +56,34 @@ def write(path: Path, rows: list[dict[str, str]]) -> None:
     os.replace(temporary, path)
 
 
-def main(path: Path = PLACE) -> None:
-    """Run what is missing."""
+def fill(path: Path, jobs: Iterable[Any], run: Callable[..., Any]) -> None:
+    """Run what the table at `path` does not hold yet, and write it after each run.
+
+    Parameters
+    ----------
+    path : Path
+    jobs : iterable of tuple
+        Arguments of `run`; they are the first columns, too.
+    run : function of a job's parts
+        Returns a named tuple with a field ``seconds``: a row.
+    """
     rows: list[dict[str, str]] = []
     if path.exists():
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-    done = {tuple(row[f] for f in QATRun._fields[:5]) for row in rows}
-    note = {"commit": commit(), "torch": torch.__version__.split("+")[0], "machine": machine()}
+    done = [list(row.values()) for row in rows]
+    note = dict(zip(NOTES, (commit(), torch.__version__.split("+")[0], machine()), strict=True))
     torch.set_num_threads(1)
-    for job in tqdm([j for j in jobs() if tuple(map(str, j)) not in done]):
-        run = run_qat(*job)
-        values = run._replace(seconds=round(run.seconds, 2))._asdict()
+    for job in tqdm([j for j in jobs if not any(values[: len(j)] == [*map(str, j)] for values in done)]):
+        found = run(*job)
+        values = found._replace(seconds=round(found.seconds, 2))._asdict()
         rows.append({f: str(v) for f, v in values.items()} | note)
         write(path, rows)
+
+
+def main(path: Path = PLACE) -> None:
+    """Run what is missing."""
+    fill(path, jobs(), run_qat)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
     R(W) = Σ sin²(π·W/S) / N,      loss = L + λ·R,   λ grows while training
 
 The valleys lie on the levels; between two of them the sine pushes to the nearer one, most in the middle of the slope
-and not at all at the top, where the rounding is undecided.
+and not at all at the top, where the rounding is undecided. The sine does not know where the grid ends: beyond it there
+are valleys without a level, and `ClipWeights` keeps weights out of them. (The paper's weights are DoReFa's, which are
+clipped already.)
 Source: Elthakeb, Pilligundla, Esmaeilzadeh 2019, *SinReQ: generalized sinusoidal regularization for low-bitwidth deep
 quantized training*, equations 2–3.
 """
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 from qlab.network import quantizable_layers
 from qlab.quantizer import Params, Quantizer
 
-__all__ = ["SinReQ", "sine_penalty"]
+__all__ = ["ClipWeights", "SinReQ", "sine_penalty"]
 
 
 def sine_penalty(weight: Tensor, scale: Tensor) -> Tensor:
@@ -74,3 +76,29 @@ class SinReQ:
             for name, (quantizer, params) in self.quantizers.items()
         ]
         return self.strength * progress**2 * torch.stack(terms).sum()
+
+
+@dataclass(frozen=True)
+class ClipWeights:
+    """W ← clip(W, S·(q_min + Z), S·(q_max + Z)) after each step: ``train(model, data, after_step=ClipWeights(…))``.
+
+    Parameters
+    ----------
+    quantizers : mapping of layer name to (Quantizer, Params)
+        As `SinReQ` and `ProxQuant` hold them.
+
+    Survey-map row: T3.
+    """
+
+    quantizers: Mapping[str, tuple[Quantizer, Params]]
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module, progress: float) -> None:
+        """Clip the weights of `model`, in place."""
+        layers = quantizable_layers(model)
+        for name, (quantizer, p) in self.quantizers.items():
+            weight = layers[name].weight
+            rows = quantizer.granularity.rows(weight)
+            low, high = (p.scale * (end + p.zero_point) for end in quantizer.grid.code_range)
+            rows = torch.minimum(torch.maximum(rows, low[:, None]), high[:, None])
+            weight.copy_(quantizer.granularity.unrows(rows, tuple(weight.shape)))
