@@ -9,9 +9,10 @@ import pytest
 from qlab.course.__main__ import main
 from qlab.course.results import ledger, sweep, table
 from qlab.course.results.ledger import RELATIONS, Claim, claims, judge, setting_of, summary
-from qlab.course.results.sweep import FAMILIES, FIELDS, Entry, entry, missing, read, write
+from qlab.course.results.sweep import FAMILIES, FIELDS, Entry, entry, missing
 from qlab.course.results.table import cell, entries, label, origin, wide
 from qlab.course.results.task import NETWORKS, SETTINGS, Family, Method, Task, inner_layers
+from qlab.hardware.record import read_lines, write_lines
 from qlab.zoo import load
 
 pytestmark = pytest.mark.row("T2", "T6", "Z4")
@@ -47,7 +48,7 @@ def test_a_sweep_runs_seed_after_seed_and_keeps_the_order_of_the_tasks(small, tm
         (1, "mlp", "a"),
         (1, "convnet", "a"),
     ]
-    lines = read(tmp_path / "small.csv")
+    lines = read_lines(tmp_path / "small.csv")
     assert [(int(x["seed"]), x["network"], x["method"]) for x in lines] == small
     assert all(x["commit"] and x["torch"] and x["machine"] for x in lines)
 
@@ -63,7 +64,7 @@ def test_a_sweep_that_was_stopped_goes_on(small, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "entry", stopped)
     with pytest.raises(KeyboardInterrupt):
         sweep.sweep(seeds=2, place=tmp_path)
-    assert len(read(tmp_path / "small.csv")) == 3
+    assert len(read_lines(tmp_path / "small.csv")) == 3
     monkeypatch.setattr(sweep, "entry", whole)
     sweep.sweep(seeds=2, place=tmp_path)
     assert len(small) == len(set(small)) == 6
@@ -104,7 +105,7 @@ def test_mean_and_spread_are_those_of_numpy_and_failures_are_counted(tmp_path):
         Entry("mlp", "STE", 4, 8, seed, value, 100, seed, "diverged" if math.isnan(value) else "")
         for seed, value in enumerate(values)
     ]
-    write(tmp_path / "trained.csv", map(line, found))
+    write_lines(tmp_path / "trained.csv", FIELDS, map(line, found))
     assert cell("trained", "mlp", "QIL", (4, 8), tmp_path).runs == 0
     got = cell("trained", "mlp", "STE", (4, 8), tmp_path)
     assert got.mean == pytest.approx(np.mean(values[:3])) and got.spread == pytest.approx(np.std(values[:3], ddof=1))
@@ -123,7 +124,7 @@ def test_verdicts_follow_the_differences(tmp_path):
         for network, values in pairs.items()
         for method, value in zip(("LSQ", "STE"), values, strict=True)
     ]
-    write(tmp_path / "trained.csv", map(line, found))
+    write_lines(tmp_path / "trained.csv", FIELDS, map(line, found))
 
     def holds(relation):
         claim = Claim("x", "trained", "LSQ", relation, "STE", NETWORKS, ((2, 32), (3, 32)), "", "", "")
@@ -160,7 +161,7 @@ def test_the_first_layer_of_the_mlp_is_no_small_end():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_tables_of_the_package_are_complete(family):
-    lines = read(sweep.PLACE / f"{family}.csv")
+    lines = read_lines(sweep.PLACE / f"{family}.csv")
     assert missing(FAMILIES[family], lines, SEEDS) == []
     assert tuple(lines[0]) == FIELDS
     assert all(x["commit"] and x["torch"] and x["machine"] for x in lines)

@@ -9,10 +9,6 @@ may as well run on a cluster (joblib's Dask backend).
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,23 +21,10 @@ from qlab import zoo
 from qlab.course.results import non_uniform, post_training, stochastic, trained, zero_shot
 from qlab.course.results.task import Family, Task
 from qlab.data import load_test
-from qlab.hardware import machine
+from qlab.hardware.record import ORIGIN, Line, origin, read_lines, write_lines
 from qlab.network import network_bytes
 
-__all__ = [
-    "FAMILIES",
-    "FIELDS",
-    "PICTURES",
-    "PLACE",
-    "Entry",
-    "Line",
-    "commit",
-    "entry",
-    "missing",
-    "read",
-    "sweep",
-    "write",
-]
+__all__ = ["FAMILIES", "FIELDS", "PICTURES", "PLACE", "Entry", "entry", "missing", "sweep"]
 
 FAMILIES: dict[str, Family] = {
     module.FAMILY.name: module.FAMILY for module in (post_training, non_uniform, trained, zero_shot, stochastic)
@@ -83,9 +66,7 @@ class Entry(NamedTuple):
     problem: str
 
 
-FIELDS = (*Entry._fields, "commit", "torch", "machine")
-Line = dict[str, str]
-"""A line of a CSV file, as text."""
+FIELDS = (*Entry._fields, *ORIGIN)
 Key = tuple[str, str, int, int, int]
 
 
@@ -133,43 +114,6 @@ def _key(line: Line) -> Key:
     return line["network"], line["method"], weights, activations, seed
 
 
-def read(path: Path) -> list[Line]:
-    """Return the lines of a table; none if there is no file yet.
-
-    Survey-map rows: T2, T6, Z4.
-    """
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write(path: Path, lines: Iterable[Line]) -> None:
-    """Write a table under a temporary name, then rename it.
-
-    Survey-map rows: T2, T6, Z4.
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text.getvalue(), encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def commit() -> str:
-    """Return the commit that a table is made with, or "unknown" outside a repository.
-
-    Survey-map rows: T2, T6, Z4.
-    """
-    try:
-        command = ["git", "-C", str(PLACE), "rev-parse", "--short", "HEAD"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
 def _order(family: Family, seeds: int) -> list[tuple[Task, str]]:
     return [pair for seed in range(seeds) for pair in family.tasks(seed)]
 
@@ -212,8 +156,8 @@ def sweep(families: Iterable[str] = (), seeds: int = 3, jobs: int = 1, place: Pa
         raise ValueError(f"families must be among {', '.join(FAMILIES)}, got {', '.join(sorted(unknown))}")
     if seeds < 1 or jobs < 1:
         raise ValueError(f"seeds and jobs must be positive, got {seeds} and {jobs}")
-    note = {"commit": commit(), "torch": str(torch.__version__).split("+")[0], "machine": machine()}
-    tables = {name: read(place / f"{name}.csv") for name in names}
+    note = origin()
+    tables = {name: read_lines(place / f"{name}.csv") for name in names}
     todo = [
         (name, *pair)
         for seed in range(seeds)
@@ -224,7 +168,7 @@ def sweep(families: Iterable[str] = (), seeds: int = 3, jobs: int = 1, place: Pa
     found = Parallel(jobs, return_as="generator_unordered")(delayed(_named)(*job) for job in todo)
     for name, result in tqdm(found, "results", total=len(todo)):
         tables[name].append({field: str(value) for field, value in result._asdict().items()} | note)
-        write(place / f"{name}.csv", _sorted(FAMILIES[name], tables[name], seeds))
+        write_lines(place / f"{name}.csv", FIELDS, _sorted(FAMILIES[name], tables[name], seeds))
 
 
 def _sorted(family: Family, lines: list[Line], seeds: int) -> list[Line]:

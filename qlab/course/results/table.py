@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from qlab.course.results.sweep import FAMILIES, PLACE, Entry, Line, read
+from qlab.course.results.sweep import FAMILIES, PLACE, Entry
 from qlab.course.results.task import FLOAT, Setting
+from qlab.hardware.record import ORIGIN, Line, read_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,7 @@ def entries(family: str, place: Path = PLACE) -> tuple[Entry, ...]:
 
     Survey-map rows: T2, T6, Z4.
     """
-    return tuple(_entry(line) for line in read(place / f"{_check(family)}.csv"))
+    return tuple(_entry(line) for line in read_lines(place / f"{_check(family)}.csv"))
 
 
 def origin(family: str, place: Path = PLACE) -> dict[str, tuple[str, ...]]:
@@ -94,8 +95,8 @@ def origin(family: str, place: Path = PLACE) -> dict[str, tuple[str, ...]]:
 
     Survey-map rows: T2, T6, Z4.
     """
-    lines = read(place / f"{_check(family)}.csv")
-    return {name: tuple(sorted({line[name] for line in lines})) for name in ("commit", "torch", "machine")}
+    lines = read_lines(place / f"{_check(family)}.csv")
+    return {name: tuple(sorted({line[name] for line in lines})) for name in ORIGIN}
 
 
 def _summary(found: Iterable[Entry]) -> Cell:
