@@ -13,19 +13,20 @@ import os
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import torch
 from tqdm.auto import tqdm
 
 from qlab.hardware.timing import machine
 
-__all__ = ["ORIGIN", "Line", "commit", "complete", "origin", "read_lines", "write_lines"]
+__all__ = ["ORIGIN", "Line", "commit", "complete", "origin", "read_as", "read_lines", "write_lines"]
 
 ORIGIN = ("commit", "torch", "machine")
 """The fields that say where a line came from."""
 Line = dict[str, str]
 """A line of the file, as text."""
+Row = TypeVar("Row")
 
 
 def read_lines(path: Path) -> list[Line]:
@@ -37,6 +38,15 @@ def read_lines(path: Path) -> list[Line]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def read_as(path: Path, kind: type[Row]) -> tuple[Row, ...]:
+    """Return the lines of a file as NamedTuples of a kind, each field in its own type.
+
+    Survey-map row: C7.
+    """
+    kinds = get_type_hints(kind)
+    return tuple(kind(*(kinds[field](line[field]) for field in kinds)) for line in read_lines(path))
 
 
 def write_lines(path: Path, fields: Sequence[str], lines: Iterable[Line]) -> None:
@@ -85,7 +95,7 @@ def origin() -> Line:
     return {"commit": commit(), "torch": str(torch.__version__).split("+")[0], "machine": machine()}
 
 
-def complete(path: Path, jobs: Iterable[tuple[Any, ...]], run: Callable[..., Any], fields: Sequence[str]) -> None:
+def complete(path: Path, jobs: Iterable[tuple[Any, ...]], run: Callable[..., Any]) -> None:
     """Run the jobs that a file does not hold, one after another with one thread, and keep each as soon as it is there.
 
     Parameters
@@ -94,15 +104,16 @@ def complete(path: Path, jobs: Iterable[tuple[Any, ...]], run: Callable[..., Any
     jobs : iterable of tuples
         Arguments of `run`. They are the first fields of a line, so that a line tells which job it was.
     run : function
-        Return a NamedTuple with these `fields`.
-    fields : sequence of str
+        Return a NamedTuple; its field `seconds`, if it has one, is rounded.
 
     Survey-map row: C7.
     """
-    lines, note, wanted = read_lines(path), origin(), list(jobs)
-    width = len(wanted[0]) if wanted else 0
-    done = {tuple(line[field] for field in fields[:width]) for line in lines}
+    lines, note = read_lines(path), origin()
+    done = [list(line.values()) for line in lines]
     torch.set_num_threads(1)
-    for job in tqdm([job for job in wanted if tuple(map(str, job)) not in done], path.stem):
-        lines.append({field: str(value) for field, value in run(*job)._asdict().items()} | note)
-        write_lines(path, [*fields, *ORIGIN], lines)
+    for job in tqdm([job for job in jobs if not any(d[: len(job)] == [*map(str, job)] for d in done)], path.stem):
+        found = run(*job)._asdict()
+        if "seconds" in found:
+            found["seconds"] = round(found["seconds"], 2)
+        lines.append({field: str(value) for field, value in found.items()} | note)
+        write_lines(path, list(lines[-1]), lines)

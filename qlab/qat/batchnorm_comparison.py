@@ -9,12 +9,11 @@ Survey-map row: T4.
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -22,6 +21,7 @@ from qlab.calibration import MSE
 from qlab.data import Images, load_test, load_train_subset
 from qlab.granularity import PerChannel, PerTensor
 from qlab.grids import Symmetric
+from qlab.hardware.record import read_as
 from qlab.network import Recipe, quantizable_layers, quantize
 from qlab.ptq.fold import fold_batchnorm
 from qlab.qat.batchnorm import LateFreeze, freeze_batchnorm, reestimate_batchnorm
@@ -211,6 +211,4 @@ def batchnorm_table(path: Path = PLACE) -> tuple[BatchNormRun, ...]:
 
     Survey-map row: T4.
     """
-    kinds = get_type_hints(BatchNormRun)
-    with path.open(encoding="utf-8", newline="") as file:
-        return tuple(BatchNormRun(*(kinds[f](row[f]) for f in BatchNormRun._fields)) for row in csv.DictReader(file))
+    return read_as(path, BatchNormRun)

@@ -6,11 +6,10 @@ layer keep 8 bits, which is the field's habit (Esser et al. 2020, section 3). Th
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, get_type_hints
+from typing import NamedTuple
 
 import torch
 
@@ -18,6 +17,7 @@ from qlab.calibration import MSE
 from qlab.data import Images, load_calibration, load_test, load_train_subset
 from qlab.granularity import PerChannel
 from qlab.grids import Asymmetric, Symmetric
+from qlab.hardware.record import read_as
 from qlab.network import Recipe, quantizable_layers, quantize
 from qlab.qat.dorefa import DoReFaActivation, DoReFaWeight
 from qlab.qat.lsq import LSQ, LSQPlus
@@ -150,6 +150,4 @@ def qat_table(path: Path = PLACE) -> tuple[QATRun, ...]:
 
     Survey-map row: T2.
     """
-    kinds = get_type_hints(QATRun)
-    with path.open(encoding="utf-8", newline="") as file:
-        return tuple(QATRun(*(kinds[f](row[f]) for f in QATRun._fields)) for row in csv.DictReader(file))
+    return read_as(path, QATRun)

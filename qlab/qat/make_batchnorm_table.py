@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from qlab.hardware.record import complete
 from qlab.qat.batchnorm_comparison import PLACE, TREATMENTS, run_batchnorm
-from qlab.qat.make_qat_table import SEEDS, Job, fill
+from qlab.qat.make_qat_table import SEEDS, Job
 
 SEPARABLE = ("fp32", "plain", "dampened", "weights frozen")
 
@@ -24,7 +25,7 @@ def jobs() -> Iterator[Job]:
 
 def main(path: Path = PLACE) -> None:
     """Run what is missing."""
-    fill(path, jobs(), run_batchnorm)
+    complete(path, jobs(), run_batchnorm)
 
 
 if __name__ == "__main__":

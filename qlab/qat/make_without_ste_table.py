@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from qlab.qat.make_qat_table import SEEDS, Job, fill
+from qlab.hardware.record import complete
+from qlab.qat.make_qat_table import SEEDS, Job
 from qlab.qat.without_ste import PLACE, WAY_VARIANTS, WAYS, run_way
 
 
@@ -22,7 +23,7 @@ def jobs() -> Iterator[Job]:
 
 def main(path: Path = PLACE) -> None:
     """Run what is missing."""
-    fill(path, jobs(), run_way)
+    complete(path, jobs(), run_way)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,10 @@ Survey-map row: T3.
 from __future__ import annotations
 
 import copy
-import csv
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -24,6 +23,7 @@ from qlab.calibration import MSE
 from qlab.data import Images, load_test, load_train_subset
 from qlab.granularity import PerChannel
 from qlab.grids import Symmetric
+from qlab.hardware.record import read_as
 from qlab.network import Recipe, Trainable, WeightQuantizer, quantizable_layers, quantize
 from qlab.qat.batchnorm import reestimate_batchnorm
 from qlab.qat.dsq import DSQ
@@ -194,6 +194,4 @@ def way_table(path: Path = PLACE) -> tuple[WayRun, ...]:
 
     Survey-map row: T3.
     """
-    kinds = get_type_hints(WayRun)
-    with path.open(encoding="utf-8", newline="") as file:
-        return tuple(WayRun(*(kinds[f](row[f]) for f in WayRun._fields)) for row in csv.DictReader(file))
+    return read_as(path, WayRun)

@@ -13,7 +13,6 @@ Survey-map row: G2.
 
 from __future__ import annotations
 
-import csv
 import time
 from functools import cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch.nn.functional import cross_entropy
 from qlab.calibration import Fixed, Unscaled
 from qlab.data import load_train_subset
 from qlab.grids import BF16, Symmetric
+from qlab.hardware.record import read_as
 from qlab.network import Recipe, quantizable_layers, quantize
 from qlab.quantizer import Quantizer
 from qlab.rounding import Rounding, Stochastic
@@ -179,11 +179,4 @@ def grid_table() -> tuple[GridRun, ...]:
 
     Survey-map row: G2.
     """
-    with PLACE.open(encoding="utf-8", newline="") as file:
-        return tuple(
-            GridRun(
-                r["start"], r["grid"], r["method"], float(r["lr"]), int(r["epochs"]), int(r["seed"]),
-                *(float(r[f]) for f in GridRun._fields[6:]),
-            )
-            for r in csv.DictReader(file)
-        )  # fmt: skip
+    return read_as(PLACE, GridRun)

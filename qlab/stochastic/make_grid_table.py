@@ -6,22 +6,14 @@ line notes commit, PyTorch and machine.
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-from tqdm.auto import tqdm
-
-from qlab.hardware import machine
-from qlab.stochastic.grid_runs import PLACE, GridRun, run_on_grid
-from qlab.stochastic.make_noise_table import commit
+from qlab.hardware.record import complete
+from qlab.stochastic.grid_runs import PLACE, run_on_grid
 
 BITS = ("3", "4", "6", "8", "10", "12")
 SEEDS = range(3)
-FIELDS = [*GridRun._fields, "commit", "torch", "machine"]
 Job = tuple[str, str, str, float, int, int]
 
 
@@ -42,24 +34,7 @@ def jobs() -> Iterator[Job]:
 
 def main(path: Path = PLACE) -> None:
     """Run what is missing."""
-    rows: list[dict[str, str]] = []
-    if path.exists():
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    done = {tuple(row[f] for f in GridRun._fields[:6]) for row in rows}
-    note = {"commit": commit(), "torch": torch.__version__.split("+")[0], "machine": machine()}
-    torch.set_num_threads(1)
-    for job in tqdm([j for j in jobs() if tuple(map(str, j)) not in done]):
-        run = run_on_grid(*job)
-        run = run._replace(lost=round(run.lost, 5), seconds=round(run.seconds, 2))
-        rows.append({f: str(v) for f, v in run._asdict().items()} | note)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(text.getvalue(), encoding="utf-8")
-        os.replace(temporary, path)
+    complete(path, jobs(), run_on_grid)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ that training left belong to a network that was quantized in part.
 
 from __future__ import annotations
 
-import csv
 import time
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from qlab.calibration import MSE
 from qlab.data import load_train_subset
 from qlab.granularity import PerChannel
 from qlab.grids import Codebook, Grid, Symmetric
+from qlab.hardware.record import read_as
 from qlab.network import Recipe, Trainable, quantizable_layers, quantize
 from qlab.qat.batchnorm import reestimate_batchnorm
 from qlab.quantizer import Quantizer
@@ -91,8 +91,4 @@ def noise_table() -> tuple[NoiseRun, ...]:
 
     Survey-map row: G3.
     """
-    with PLACE.open(encoding="utf-8", newline="") as file:
-        return tuple(
-            NoiseRun(int(r["bits"]), r["method"], int(r["seed"]), *(float(r[f]) for f in NoiseRun._fields[3:]))
-            for r in csv.DictReader(file)
-        )
+    return read_as(PLACE, NoiseRun)
