@@ -134,9 +134,10 @@ def program_to_onnx(
     form: Form = "integer",
     unsigned_weights: bool = True,
     outputs: list[str] | None = None,
+    inputs: list[str] | None = None,
     path: str | Path | None = None,
 ) -> bytes:
-    """Return `program` as an ONNX model whose input "input" holds uint8 codes.
+    """Return `program`, or a part of it, as an ONNX model whose input "input" holds uint8 codes.
 
     Parameters
     ----------
@@ -148,6 +149,8 @@ def program_to_onnx(
         Store weights as uint8 with zero point 128 (integers that no known kernel saturates), or as int8.
     outputs : list of str, optional
         Results to return, by their names in the program; by default the answers.
+    inputs : list of str, optional
+        Results that are fed as inputs instead of being computed, to look at a few operations alone.
     path : path, optional
         Also write the model there (atomically).
 
@@ -159,7 +162,7 @@ def program_to_onnx(
     Raises
     ------
     ValueError
-        If there is no such form, or no such result.
+        If there is no such form, or no such result, or the outputs need more than the inputs.
 
     Survey-map rows: A1, F1.
     """
@@ -171,8 +174,9 @@ def program_to_onnx(
     wanted = [last] if outputs is None else list(outputs)
     if odd := [name for name in wanted if name not in program.shapes]:
         raise ValueError(f"outputs must be names of results, got {odd}; they are {', '.join(program.shapes)}")
+    fed = ["input"] if inputs is None else list(inputs)
     writer = _Writer(program, form, unsigned_weights)
-    for op in program.operations:
+    for op in _between(program, fed, wanted):
         _write(writer, op)
     about = helper.make_tensor_value_info
     results = []
@@ -184,7 +188,7 @@ def program_to_onnx(
     graph = helper.make_graph(
         writer.nodes,
         "qlab",
-        [about("input", TensorProto.UINT8, ["batch", *program.shape])],
+        [about(n, TensorProto.UINT8, ["batch", *{"input": program.shape, **program.shapes}[n]]) for n in fed],
         results,
         writer.constants,
     )
@@ -196,6 +200,20 @@ def program_to_onnx(
         temporary.write_bytes(data)
         os.replace(temporary, path)
     return data
+
+
+def _between(program: Program, inputs: list[str], outputs: list[str]) -> list[Operation]:
+    """Return the operations that lead from `inputs` to `outputs`, in order."""
+    by_name = {op.name: op for op in program.operations}
+    needed, waiting = set(), [name for name in outputs if name not in inputs]
+    while waiting:
+        name = waiting.pop()
+        if name not in by_name:
+            raise ValueError(f"inputs must hold all that the outputs need, got {inputs}, but {name!r} is needed")
+        if name not in needed:
+            needed.add(name)
+            waiting += [source for source in by_name[name].sources if source not in inputs]
+    return [op for op in program.operations if op.name in needed]
 
 
 def _write(w: _Writer, op: Operation) -> None:

@@ -126,8 +126,8 @@ def dyadic(value: Fraction | float, bits: int = 31) -> Dyadic:
         exponent += 1  # now 2^(e−1) ≤ M < 2^e
     n = min(bits - exponent, LONGEST_SHIFT)
     m = round(value * 2**n)
-    if m == 1 << bits:
-        m, n = m >> 1, n - 1
+    if m == 1 << bits:  # rounded up to one bit too many
+        m, n = (m >> 1, n - 1) if n > 1 else (m - 1, n)
     return Dyadic(m, n)
 
 

@@ -23,7 +23,7 @@ ratios = st.fractions(min_value=Fraction(1, 1 << 25), max_value=4).filter(lambda
 int32 = st.integers(-INT32_MAX - 1, INT32_MAX)
 
 
-@given(ratios, st.integers(3, 31))
+@given(ratios, st.integers(4, 31))
 def test_dyadic_is_the_nearest_with_so_many_bits(ratio, bits):
     d = dyadic(ratio, bits)
     assert 1 << (bits - 1) <= d.m < 1 << bits and 1 <= d.n <= LONGEST_SHIFT
@@ -37,6 +37,7 @@ def test_dyadic_at_the_edges():
     # Just below a power of two, rounding would give one bit too many.
     d = dyadic(Fraction(2**40 - 1, 2**40), 8)
     assert (d.m, d.n) == (128, 7)
+    assert (dyadic(Fraction(4) - Fraction(1, 1000), 3).m, dyadic(Fraction(4) - Fraction(1, 1000), 3).n) == (7, 1)
     tiny = dyadic(Fraction(1, 2**50), 31)
     assert tiny.n == LONGEST_SHIFT and tiny.value == Fraction(1, 2**50)
     for bad in (0, -1, 2**30):
