@@ -13,6 +13,7 @@
 | `deepinversion` | DeepInversion: pictures of given classes | Z4 |
 | `finetune` | fine-tuning on any pictures | Z4 |
 | `ladder`, `ladder_table` | noise, distilled, generated, real: side by side | Z4 |
+| `efficientnet_comparison` | the passes on EfficientNet-Lite0; `make_efficientnet_table` fills its table | T7, Z1 |
 
 Level 1 (no data, no fine-tuning): `dfq`, `squant`. Level 2 (fine-tuning on made data): the others.
 
