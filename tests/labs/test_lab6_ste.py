@@ -148,6 +148,28 @@ class Blank(torch.autograd.Function):
         raise NotImplementedError()
 
 
+class SavesNumbers(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, r, scale, bits):
+        ctx.save_for_backward(r, scale, bits)
+        return r.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad, None, None
+
+
+class ForgetsTheTuple(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, r, scale, bits):
+        ctx.save_for_backward(r)
+        return torch.round(r / scale).clamp(1 - 2 ** (bits - 1), 2 ** (bits - 1) - 1) * scale
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * (ctx.saved_tensors.abs() <= 1), None, None
+
+
 class NoModule:
     def __init__(self, layer, quantizer):
         self.layer = copy.deepcopy(layer)
@@ -166,9 +188,15 @@ class Forgetful(nn.Module):
         (lab.STRAIGHT_THROUGH, ..., "nothing here yet"),
         (lab.STRAIGHT_THROUGH, Blank, "nothing here yet"),
         (lab.STRAIGHT_THROUGH, lambda r, scale, bits: r, "hand over the class itself"),
+        (lab.STRAIGHT_THROUGH, SavesNumbers, "takes tensors only"),
+        (lab.STRAIGHT_THROUGH, ForgetsTheTuple, "is a tuple, also if there is one tensor in it"),
+        (lab.STE, lambda r, scale, bits: None, "is `return` missing"),
+        (lab.STE, lambda r, scale, bits: r.detach().requires_grad_(), "no gradient can come back"),
+        (lab.TRAIN_STEP, lambda w, x, y, quantizer, lr: w - lr * w.grad, "only the tensor that requires_grad_"),
         (lab.STE, lambda r, scale, bits: r.detach().numpy(), "a tensor must come out, got ndarray"),
         (lab.STE, lambda r, scale, bits: 0 * (r / 0), "something divided by 0"),
         (lab.TRAIN_STEP, lambda w, x, y, quantizer, lr: w.sub_(lr), "changed its argument w"),
+        (lab.QUANTIZED, lab.QUANTIZED.solution(nn.Linear(4, 3), lab.ternary), "the class Quantized itself"),
         (lab.QUANTIZED, NoModule, "inherits from nn.Module, got NoModule"),
         (lab.QUANTIZED, Forgetful, r"super\(\).__init__|before Module.__init__"),
     ],

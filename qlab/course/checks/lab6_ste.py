@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from qlab.course._running import ReturnedNothing
 from qlab.course.check import Exercise, Mistake, question
 
 __all__ = [
@@ -126,6 +127,11 @@ FAKE_QUANTIZE = Exercise(
             lambda r, scale, bits: scale * (r / scale).clamp(-_q(bits), _q(bits)),
         ),
         Mistake(
+            "Python's round is used",
+            "it knows numbers, not tensors. torch.round does.",
+            lambda r, scale, bits: scale * round(r / scale),
+        ),
+        Mistake(
             "it stretches r to 2^b − 1 steps over its range",
             "the scale is given. Do not take another one from the largest value.",
             lambda r, scale, bits: torch.round(r / (s := r.abs().max() / _q(bits))) * s,
@@ -212,6 +218,11 @@ FINITE_DIFFERENCE = Exercise(
             lambda f, r, eps: f(r + eps) - f(r - eps) / (2 * eps),
         ),
         Mistake(
+            "the brackets are missing",
+            "a − b / 2 * c is a − ((b / 2) * c). Brackets around the difference, and around 2·eps.",
+            lambda f, r, eps: f(r + eps) - f(r - eps) / 2 * eps,
+        ),
+        Mistake(
             "autograd is asked",
             "we want to see what autograd sees: measure the slope, with two values of f.",
             _autograd,
@@ -268,27 +279,31 @@ def _function(
 def _pulled(call: Callable[..., Tensor], r: Tensor, scale: float, bits: int, grad: Tensor) -> dict[str, Any]:
     """Go forward, then back with `grad` from above; return what came out at both ends."""
     x = r.clone().requires_grad_()
-    y = call(x, scale, bits)
-    if y is None or y is ...:
-        raise NotImplementedError
-    if not isinstance(y, Tensor):
-        raise TypeError(f"a tensor must come out, got {type(y).__name__}")
-    if not y.requires_grad:
-        raise ValueError("no gradient can come back: autograd sees no way from the result to r")
-    out = y.detach().clone()
-    if y.shape != grad.shape:
-        return {"value": out, "gradient": None}
     try:
-        y.backward(grad)
-    except RuntimeError as error:
-        if isinstance(error, NotImplementedError):
-            raise
-        if "incorrect number of gradients" in str(error):
-            raise RuntimeError("backward must return one value for each argument of forward after ctx") from None
-        if "gradient different than None" in str(error):
-            raise RuntimeError("backward must return None for scale and for bits, which are plain numbers") from None
+        y = call(x, scale, bits)
+        if y is None or y is ...:
+            raise ReturnedNothing
+        if not isinstance(y, Tensor):
+            raise TypeError(f"a tensor must come out, got {type(y).__name__}")
+        out = y.detach().clone()
+        if y.requires_grad and y.shape == grad.shape:
+            y.backward(grad)
+    except (AttributeError, RuntimeError, TypeError) as error:
+        for sign, words in _CRASHES.items():
+            if sign in str(error):
+                raise type(error)(words) from None
         raise
+    if not y.requires_grad or (x.grad is None and y.shape == grad.shape):
+        raise ValueError("no gradient can come back: autograd sees no way from the result to r")
     return {"value": out, "gradient": x.grad}
+
+
+_CRASHES = {
+    "incorrect number of gradients": "backward must return one value for each argument of forward after ctx",
+    "gradient different than None": "backward must return None for scale and for bits, which are plain numbers",
+    "save_for_backward can only save": "ctx.save_for_backward takes tensors only: store a number as ctx.scale = scale",
+    "'tuple' object": "ctx.saved_tensors is a tuple, also if there is one tensor in it: (r,) = ctx.saved_tensors",
+}
 
 
 def _applied(function: Any, r: Tensor, scale: float, bits: int, grad: Tensor) -> dict[str, Any]:
@@ -461,6 +476,16 @@ STE = Exercise(
             _nothing_comes_back,
         ),
         Mistake(
+            "r is clipped in one place only",
+            "what is added in front must be taken off again in the brackets: the clipped r, both times.",
+            lambda r, scale, bits: _clip(r, scale, bits) + (_fake(r, scale, bits) - r).detach(),
+        ),
+        Mistake(
+            "r is clipped in the brackets only",
+            "what is taken off in the brackets must be added in front: the clipped r, both times.",
+            lambda r, scale, bits: r + (_fake(r, scale, bits) - _clip(r, scale, bits)).detach(),
+        ),
+        Mistake(
             "nothing is detached",
             "clipped + (r̃ − clipped) is r̃, and so is its gradient: zero. Autograd must not see the difference.",
             lambda r, scale, bits: _fake(r, scale, bits),
@@ -573,8 +598,28 @@ def _on_the_graph(w: Tensor, x: Tensor, y: Tensor, quantizer: Rule, lr: float) -
     return w - lr * torch.autograd.grad(F.cross_entropy(x @ quantizer(w).T, y), w)[0]
 
 
+def _latent_lost(w: Tensor, x: Tensor, y: Tensor, quantizer: Rule, lr: float) -> Tensor:
+    leaf = quantizer(w).detach().requires_grad_()
+    return (leaf - lr * torch.autograd.grad(F.cross_entropy(x @ leaf.T, y), leaf)[0]).detach()
+
+
+def _unwatched(w: Tensor, x: Tensor, y: Tensor, quantizer: Rule, lr: float) -> Tensor:
+    return w - lr * torch.autograd.grad(F.cross_entropy(x @ quantizer(w).T, y), w)[0]
+
+
 def _off_the_graph(function: Callable[..., Tensor], *case: Any) -> Tensor:
-    answer = function(*case)
+    try:
+        answer = function(*case)
+    except RuntimeError as error:
+        if "not require grad" in str(error):
+            raise RuntimeError("autograd does not watch w") from None
+        raise
+    except TypeError as error:
+        if "NoneType" in str(error):
+            raise TypeError(
+                "a .grad is None: only the tensor that requires_grad_() was called on has one, after backward()"
+            ) from None
+        raise
     if isinstance(answer, Tensor) and answer.requires_grad:
         raise ValueError("the new weight still hangs on the graph of this step")
     return answer
@@ -595,6 +640,21 @@ TRAIN_STEP = Exercise(
             "the step starts from the quantized weight",
             "what is rounded away once is lost. Take the step from w, the latent weight.",
             lambda w, x, y, quantizer, lr: quantizer(w).detach() - lr * _gradient(w, x, y, quantizer),
+        ),
+        Mistake(
+            "the quantized weight has taken the place of the latent one",
+            "keep both: the loss is computed with quantizer(w); the gradient is asked for at w, and w is what moves.",
+            _latent_lost,
+        ),
+        Mistake(
+            "autograd does not watch w",
+            "w comes without requires_grad. Begin with w = w.clone().requires_grad_().",
+            _unwatched,
+        ),
+        Mistake(
+            "the weight is not transposed",
+            "w is (classes, inputs), and x is (batch, inputs): x @ quantizer(w).T.",
+            lambda w, x, y, quantizer, lr: F.cross_entropy(x @ quantizer(w), y),
         ),
         Mistake(
             "the new weight is rounded",
@@ -724,6 +784,25 @@ class _Unregistered(nn.Module):
         return y
 
 
+class _NewParameter(_Quantized):
+    def forward(self, x: Tensor) -> Tensor:
+        self.layer.weight = nn.Parameter(self.quantizer(self.layer.weight))
+        y: Tensor = self.layer(x)
+        return y
+
+
+class _Assigned(_Quantized):
+    def forward(self, x: Tensor) -> Tensor:
+        self.layer.weight = self.quantizer(self.layer.weight)
+        y: Tensor = self.layer(x)
+        return y
+
+
+class _Linear(_Quantized):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.quantizer(self.layer.weight), self.layer.bias)
+
+
 def _plain_convolution(layer: nn.Module, quantizer: Rule) -> nn.Module:
     class Plain(_Quantized):
         def forward(self, x: Tensor) -> Tensor:
@@ -737,6 +816,8 @@ def _worked(function: Any, layer: Any, quantizer: Rule, x: Tensor) -> dict[str, 
     """Run it forward, backward and through one step of SGD, and tell what can be seen from outside."""
     layer = copy.deepcopy(layer)  # so that whoever shares the weight is told so, and not that the argument changed
     before = layer.weight.detach().clone()
+    if isinstance(function, nn.Module):
+        raise TypeError("hand over the class Quantized itself, not a layer made from it")
     module = function(layer, quantizer)
     if not isinstance(module, nn.Module):
         raise TypeError(f"Quantized must be a class that inherits from nn.Module, got {type(module).__name__}")
@@ -744,7 +825,7 @@ def _worked(function: Any, layer: Any, quantizer: Rule, x: Tensor) -> dict[str, 
     start = [p.detach().clone() for p in latent]
     y = module(x)
     if y is None or y is ...:
-        raise NotImplementedError
+        raise ReturnedNothing
     if not latent:
         raise ValueError("the module has no parameter of the shape of the weight: an optimizer would not find it")
     seen = {"output": y.detach().clone(), "latent weight": start[0]}
@@ -794,6 +875,23 @@ QUANTIZED = Exercise(
             "`weight.data = …` throws away what lies between two levels, and with it all small steps. Compute with a "
             "new tensor.",
             _layer(keep=True),
+        ),
+        Mistake(
+            "forward makes a new parameter",
+            "nn.Parameter(…) starts a new life: the optimizer keeps the old weight, which gets no gradient any more. "
+            "Compute with a plain tensor, and leave layer.weight alone.",
+            _NewParameter,
+        ),
+        Mistake(
+            "forward overwrites the parameter",
+            "PyTorch does not put a plain tensor where a parameter was, and the latent weight would be lost. Leave "
+            "layer.weight alone: functional_call computes with another.",
+            _Assigned,
+        ),
+        Mistake(
+            "convolutions are left out",
+            "F.linear is for nn.Linear. functional_call runs a layer of either kind.",
+            _Linear,
         ),
         Mistake(
             "the weight is not quantized",
