@@ -86,7 +86,7 @@ def draw_parameter_gradient(ax: Axes, r: Tensor, gradients: dict[str, Tensor]) -
     """
     styles = zip(("vermilion", "green", "black"), ("-", "--", ":"), strict=True)
     for (name, gradient), (color, style) in zip(gradients.items(), styles, strict=False):
-        ax.plot(r, gradient, style, color=PALETTE[color], label=f"∂r̃/∂{name}")
+        ax.plot(r, gradient, style, color=PALETTE[color], label=rf"$\partial\tilde{{r}}/\partial${name}")
     ax.axhline(0, color=PALETTE["grey"], lw=0.7)
     ax.set(xlabel="r", ylabel="gradient")
     ax.legend(fontsize=8)
