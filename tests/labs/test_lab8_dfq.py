@@ -33,7 +33,7 @@ def generator(seed=0):
 
 
 def test_there_are_enough_of_them():
-    assert len(CASES) >= 130
+    assert len(CASES) >= 150
     assert all(len(e.mistakes) >= 2 for e in ALL)
 
 
@@ -221,16 +221,43 @@ def test_other_right_solutions_pass():
 
 
 def test_what_goes_wrong_is_answered_in_words():
+    def in_place(weight, bias, gamma, beta, mean, var, eps):
+        weight *= 2
+        return weight, bias
+
     with pytest.raises(CheckFailed, match="changed its argument weight"):
-
-        def in_place(weight, bias, gamma, beta, mean, var, eps):
-            weight *= 2
-            return weight, bias
-
         check(lab.FOLD, in_place)
-    with pytest.raises(CheckFailed, match="expected"):
+    with pytest.raises(CheckFailed, match=r"must return 3 values, got a torch\.Tensor"):
         check(lab.RESCALE, lambda first, bias, second, s, groups: first)
-    with pytest.raises(CheckFailed, match="not looked after"):
+    with pytest.raises(CheckFailed, match="nothing here yet"):
+        check(lab.ABSORB, lambda *case: None)
+
+
+def test_nan_of_a_dead_channel_is_named():
+    with pytest.raises(CheckFailed, match="dead channels are not looked after"):
         check(lab.EQUALIZATION_SCALE, lambda r1, r2: (r1 / r2) ** 0.5)
-    with pytest.raises(CheckFailed, match="expected"):
-        check(lab.EQUALIZATION_SCALE, lambda r1, r2: torch.where(r1 / r2 > 0, torch.sqrt(r1 / r2), 1.0))
+    with pytest.raises(CheckFailed, match="γ = 0 is not looked after") as caught:
+        check(
+            lab.RELU_MEAN,
+            lambda beta, gamma: (
+                beta * torch.special.ndtr(beta / gamma.abs())
+                + gamma.abs()
+                * torch.distributions.Normal(0.0, 1.0, validate_args=False).log_prob(beta / gamma.abs()).exp()
+            ),
+        )
+    assert "divided by 0" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("exercise", "solution", "words"),
+    [
+        (lab.FOLD, lambda w, b, g, be, m, v, e: (w * g / (v + e).sqrt(), b), "last axis"),
+        (lab.CHANNEL_RANGES, lambda f, s, g: (f.abs().amax((1, 2, 3)), s.abs().amax((0, 2, 3))), "two axes"),
+        (lab.EQUALIZATION_SCALE, lambda a, b: 1 if a == 0 else (a / b).sqrt(), "torch.where"),
+        (lab.ABSORB, lambda be, g, b1, w, b2, k: (max(0, be - 3 * g.abs()), b1, b2), r"clamp\(min=0\)"),
+        (lab.CORRECTED_BIAS, lambda b, w, r, m, g: b - (r - w) @ m, "matrix product"),
+    ],
+)
+def test_common_crashes_are_answered_with_what_to_do(exercise, solution, words):
+    with pytest.raises(CheckFailed, match=words):
+        check(exercise, solution)

@@ -160,7 +160,6 @@ FOLD = Exercise(
         ),
         (_random(0, 6, 1, 3, 3), *_norm(0, 6, 1e-3)),
         (_random(1, 8, 8, 1, 1), *_norm(10, 8, 1e-3)),
-        (_random(2, 5, 3, 3, 3), *_norm(20, 5, 1e-2)),
         (_random(3, 4, 7), *_norm(30, 4, 1e-3)),
     ],
     [
@@ -213,6 +212,16 @@ FOLD = Exercise(
             "the factors lie along the last axis",
             "shapes are lined up from the right, so a vector meets the last axis. γ belongs to axis 0: `per_channel`.",
             _folding(apply=lambda weight, g: weight * g),
+        ),
+        Mistake(
+            "four axes are taken for granted",
+            "a linear layer's weight has two axes, a convolution's four. `per_channel` fits both.",
+            _folding(apply=lambda weight, g: weight * g[:, None, None, None]),
+        ),
+        Mistake(
+            "math.sqrt is given a tensor",
+            "`math.sqrt` takes one number. For a tensor there is `torch.sqrt`.",
+            _folding(gain=lambda gamma, var, eps: gamma / math.sqrt(var + eps)),
         ),
         Mistake(
             "the weights stay as they were",
@@ -281,7 +290,7 @@ def _largest(v: Tensor) -> Tensor:
 
 
 def _ranges(
-    reach: Callable[[Tensor], Tensor] = _largest,
+    reach: Callable[[Tensor], Any] = _largest,
     rows: Callable[[Tensor], Tensor] = lambda first: first,
     columns: Callable[[Tensor, int], Tensor] = _by_input,
 ) -> Callable[..., Pair]:
@@ -338,6 +347,16 @@ CHANNEL_RANGES = Exercise(
             "the maximum runs over axis 1 only",
             "a channel's weights lie along all other axes: `flatten(1)` first.",
             _ranges(reach=lambda v: v.abs().amax(1)),
+        ),
+        Mistake(
+            "four axes are taken for granted",
+            "a linear layer's weight has two axes, a convolution's four. `flatten(1)` leaves two of both.",
+            _ranges(reach=lambda v: v.abs().amax((1, 2, 3))),
+        ),
+        Mistake(
+            "max returns two things",
+            "`max(1)` returns the values and where they are. `amax(1)` returns the values alone.",
+            _ranges(reach=lambda v: v.abs().flatten(1).max(1)),
         ),
         Mistake(
             "the first layer's input channels are looked at",
@@ -451,6 +470,26 @@ EQUALIZATION_SCALE = Exercise(
             "channels that are dead in the second layer are not looked after",
             "r₁/0 is infinite. A channel that is zero in *either* layer keeps s = 1.",
             lambda r1, r2: torch.where(r1 > 0, torch.sqrt(r1 / r2), torch.ones_like(r1)),
+        ),
+        Mistake(
+            "`where` is the wrong way round",
+            "`torch.where(condition, value if true, value if false)`.",
+            lambda r1, r2: torch.where((r1 > 0) & (r2 > 0), torch.ones_like(r1), torch.sqrt(r1 / r2)),
+        ),
+        Mistake(
+            "only nan is replaced",
+            "0/1 gives s = 0 and 1/0 gives ∞. Neither is nan, and both are useless: ask if both ranges are positive.",
+            lambda r1, r2: torch.nan_to_num(torch.sqrt(r1 / r2), nan=1.0),
+        ),
+        Mistake(
+            "math.sqrt is given a tensor",
+            "`math.sqrt` takes one number. For a tensor there is `torch.sqrt`.",
+            lambda r1, r2: torch.tensor(math.sqrt(r1 / r2)),
+        ),
+        Mistake(
+            "`if` is given a tensor",
+            "a tensor has many truths, and `if` wants one. `torch.where` decides for each element.",
+            lambda r1, r2: r1 if r1 == 0 else torch.sqrt(r1 / r2),
         ),
         Mistake(
             "a small number keeps the division alive",
@@ -573,7 +612,7 @@ RESCALE = Exercise(
 
 
 def _absorbing(
-    excess: Callable[[Tensor, Tensor], Tensor] = lambda beta, gamma: (beta - 3 * gamma.abs()).clamp(min=0),
+    excess: Callable[[Tensor, Tensor], Any] = lambda beta, gamma: (beta - 3 * gamma.abs()).clamp(min=0),
     bias: Callable[[Tensor, Tensor], Tensor] = lambda bias, c: bias - c,
     moved: Callable[[Tensor, Tensor, int], Tensor] = lambda w, c, groups: _inputs_times(w, c, groups).flatten(1).sum(1),
     add: Callable[[Tensor, Tensor], Tensor] = lambda bias, moved: bias + moved,
@@ -607,7 +646,6 @@ ABSORB = Exercise(
         (*_norms_output(50, 6), _vector(52, 6), _random(20, 6, 1, 3, 3), _vector(53, 6), 6),
         (*_norms_output(54, 6), _vector(56, 6), _random(21, 5, 6, 1, 1), _vector(57, 5), 1),
         (*_norms_output(58, 6), _vector(60, 6), _random(22, 6, 6, 3, 3), _vector(61, 6), 1),
-        (*_norms_output(62, 6), _vector(64, 6), _random(23, 10, 6), _vector(65, 10), 1),
     ],
     [
         Mistake(
@@ -654,6 +692,11 @@ ABSORB = Exercise(
             "c is never positive",
             "max, not min: c is the part of the channel that is always there, above 0.",
             _absorbing(lambda beta, gamma: (beta - 3 * gamma.abs()).clamp(max=0)),
+        ),
+        Mistake(
+            "Python's max is given a tensor",
+            "Python's `max` wants one truth and gets many. `clamp(min=0)` works on each element.",
+            _absorbing(lambda beta, gamma: max(0, beta - 3 * gamma.abs())),
         ),
         Mistake(
             "there is one c for all channels",
@@ -707,6 +750,21 @@ ABSORB = Exercise(
             _absorbing(moved=lambda w, c, groups: _inputs_times(w, c, groups).flatten(1).mean(1)),
         ),
         Mistake(
+            "the sum runs over axis 1 only",
+            "a kernel has taps as well: `flatten(1)`, then sum over axis 1.",
+            _absorbing(moved=lambda w, c, groups: _inputs_times(w, c, groups).sum(1)),
+        ),
+        Mistake(
+            "four axes are taken for granted",
+            "a linear layer's weight has two axes, a convolution's four. `flatten(1)` leaves two of both.",
+            _absorbing(moved=lambda w, c, groups: _inputs_times(w, c, groups).sum((1, 2, 3))),
+        ),
+        Mistake(
+            "`@` meets a kernel",
+            "a matrix product fits a linear layer. For a convolution, multiply with the help of `by_input`, then sum.",
+            _absorbing(moved=lambda w, c, groups: w @ c),
+        ),
+        Mistake(
             "c is not multiplied by the second layer's weights",
             "W₂c has one number for each output: c goes along the *inputs* (`by_input` and back), then sum the rest.",
             _absorbing(moved=lambda w, c, groups: c),
@@ -739,7 +797,7 @@ ABSORB = Exercise(
 
 def _interval(
     spread: Callable[[Tensor], Tensor] = torch.abs,
-    low: Callable[[Tensor], Tensor] = lambda v: v.clamp(min=0),
+    low: Callable[[Tensor], Any] = lambda v: v.clamp(min=0),
     high: Callable[[Tensor], Tensor] = lambda v: v.clamp(min=0),
     whole: bool = False,
     always: bool = False,
@@ -807,6 +865,11 @@ ACTIVATION_RANGE = Exercise(
             "after ReLU the low end may be negative",
             "with relu=True nothing below 0 is left: cut both ends there.",
             _interval(low=lambda v: v),
+        ),
+        Mistake(
+            "Python's max is given a tensor",
+            "Python's `max` wants one truth and gets many. `clamp(min=0)` works on each element.",
+            _interval(low=lambda v: max(0, v)),
         ),
         Mistake(
             "ReLU is applied to β, not to the interval",
@@ -970,14 +1033,32 @@ RELU_MEAN = Exercise(
             _mean(lambda m, s: m + s * _density(m / s) / _cdf(m / s)),
         ),
         Mistake(
+            "γ has kept its sign in the second term",
+            "the standard deviation of the channel is |γ|, there as well.",
+            lambda beta, gamma: torch.where(
+                gamma == 0,
+                beta.clamp(min=0),
+                beta * _cdf(beta / gamma.abs()) + gamma * _density(beta / gamma.abs()),
+            ),
+        ),
+        Mistake(
+            "math.exp is given a tensor",
+            "`math.exp` and `math.erf` take one number. For tensors there are `torch.exp` and `torch.special.ndtr`.",
+            lambda beta, gamma: torch.tensor(math.exp(-((beta / gamma) ** 2) / 2)),
+        ),
+        Mistake(
+            "γ has kept its sign, and γ = 0 is not looked after",
+            "the standard deviation is |γ|. And where it is 0, the channel always has the value β.",
+            _mean(spread=lambda gamma: gamma, careful=False),
+        ),
+        Mistake(
             "γ has kept its sign",
             "the standard deviation of the channel is |γ|.",
             _mean(spread=lambda gamma: gamma),
         ),
         Mistake(
             "γ = 0 is not looked after",
-            "β/0 is ∞ or nan. Such a channel always has the value β: its mean after ReLU is max(0, β). And a negative "
-            "product inf·0 is nan, so replace the zero *before* you divide.",
+            "β/0 is ∞, and 0/0 is nan. Such a channel always has the value β: its mean after ReLU is max(0, β).",
             _mean(careful=False),
         ),
         Mistake(
@@ -1019,8 +1100,7 @@ CORRECTED_BIAS = Exercise(
         (torch.tensor([1.0]), torch.tensor([[0.4, 1.2]]), torch.tensor([[0.5, 1.0]]), torch.tensor([2.0, 3.0]), 1),
         (_vector(90, 6), *_rounded_to(0.2, _random(24, 6, 1, 3, 3)), _vector(91, 6, 0, 2), 6),
         (_vector(92, 5), *_rounded_to(0.2, _random(25, 5, 6, 1, 1)), _vector(93, 6, 0, 2), 1),
-        (_vector(94, 6), *_rounded_to(0.3, _random(26, 6, 6, 3, 3)), _vector(95, 6, 0, 2), 1),
-        (_vector(96, 10), *_rounded_to(0.2, _random(27, 10, 6)), _vector(97, 6, -1, 2), 1),
+        (_vector(94, 6), *_rounded_to(0.3, _random(26, 6, 6, 3, 3)), _vector(95, 6, -1, 2), 1),
     ],
     [
         Mistake(
@@ -1085,6 +1165,22 @@ CORRECTED_BIAS = Exercise(
             _correction(shift=lambda e, m, groups: _inputs_times(e, m, groups).flatten(1).mean(1)),
         ),
         Mistake(
+            "the means lie along the last axis",
+            "shapes are lined up from the right, so a vector meets the last axis, the kernel's. Use `by_input` and "
+            "`per_channel`.",
+            _correction(shift=lambda e, m, groups: (e * m).sum(1)),
+        ),
+        Mistake(
+            "four axes are taken for granted",
+            "a linear layer's weight has two axes, a convolution's four. `flatten(1)` leaves two of both.",
+            _correction(shift=lambda e, m, groups: _inputs_times(e, m, groups).sum((1, 2, 3))),
+        ),
+        Mistake(
+            "`@` meets a kernel",
+            "a matrix product fits a linear layer. For a convolution, multiply with the help of `by_input`, then sum.",
+            _correction(shift=lambda e, m, groups: e @ m),
+        ),
+        Mistake(
             "the means are put along the outputs",
             "E[x] belongs to the layer's *inputs*: `by_input` puts them first.",
             _correction(shift=lambda e, m, groups: (e * _per_channel(m, e)).flatten(1).sum(1)),
@@ -1137,6 +1233,7 @@ QUESTIONS = [
             96: "that is how many channels there are. One of them sets the scale; it surely does not round to 0.",
             89: "a weight of more than half a step rounds to ±1: compare with S/2, not with S.",
             65: "that is after equalization. Look at the folded network.",
+            69: "that is after equalization. Look at the folded network.",
         },
     ),
     question(
@@ -1145,6 +1242,8 @@ QUESTIONS = [
         {
             2048: "that is how many channels there are. Count those with c > 0.",
             3: "that is one layer: add up all pairs.",
+            9: "that is the number of pairs with something to absorb. Count the channels.",
+            11: "that is the number of pairs. Count the channels with c > 0.",
         },
     ),
     question(
