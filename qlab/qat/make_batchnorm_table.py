@@ -12,7 +12,7 @@ from qlab.hardware.record import complete
 from qlab.qat.batchnorm_comparison import PLACE, TREATMENTS, run_batchnorm
 from qlab.qat.make_qat_table import SEEDS, Job
 
-SEPARABLE = ("fp32", "plain", "dampened", "weights frozen")
+SEPARABLE = ("plain", "dampened", "weights frozen")
 
 
 def jobs() -> Iterator[Job]:
