@@ -73,9 +73,16 @@ def test_a_sweep_that_was_stopped_goes_on(small, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*.tmp"))
 
 
+def test_a_sweep_may_be_of_some_networks(small, tmp_path):
+    main(["results", "--networks", "convnet", "--seeds", "2", "--to", str(tmp_path)])
+    assert small == [(0, "convnet", "a"), (0, "convnet", "b"), (1, "convnet", "a")]
+
+
 def test_bad_requests_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"families must be among post_training.*got nonsense"):
         sweep.sweep(["nonsense"], place=tmp_path)
+    with pytest.raises(ValueError, match=r"networks must be among mlp.*got vgg"):
+        sweep.sweep(place=tmp_path, networks=["vgg"])
     with pytest.raises(ValueError, match="seeds and jobs must be positive, got 0 and 1"):
         sweep.sweep(seeds=0, place=tmp_path)
     with pytest.raises(ValueError, match=r"method must be one of fp32.*got 'magic'"):

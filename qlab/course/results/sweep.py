@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from qlab import zoo
 from qlab.course.results import non_uniform, post_training, stochastic, trained, zero_shot
-from qlab.course.results.task import Family, Task
+from qlab.course.results.task import NETWORKS, Family, Task
 from qlab.data import load_test
 from qlab.hardware.record import ORIGIN, Line, origin, read_lines, write_lines
 from qlab.network import network_bytes
@@ -131,12 +131,18 @@ def missing(family: Family, lines: Iterable[Line], seeds: int) -> list[tuple[Tas
     ]
 
 
-def sweep(families: Iterable[str] = (), seeds: int = 3, jobs: int = 1, place: Path = PLACE) -> None:
-    """Run what is missing in some families (by default all), seed after seed.
+def sweep(
+    families: Iterable[str] = (),
+    seeds: int = 3,
+    jobs: int = 1,
+    place: Path = PLACE,
+    networks: Iterable[str] = (),
+) -> None:
+    """Run what is missing in some families on some networks (by default all), seed after seed.
 
     Parameters
     ----------
-    families : iterable of str
+    families, networks : iterable of str
     seeds, jobs : int
         Seeds from 0; entries at a time.
     place : Path
@@ -145,7 +151,7 @@ def sweep(families: Iterable[str] = (), seeds: int = 3, jobs: int = 1, place: Pa
     Raises
     ------
     ValueError
-        If there is no such family, or seeds or jobs is not positive.
+        If there is no such family or network, or seeds or jobs is not positive.
 
     Survey-map rows: T2, T6, Z4.
     """
@@ -154,6 +160,9 @@ def sweep(families: Iterable[str] = (), seeds: int = 3, jobs: int = 1, place: Pa
     names = list(families) or list(FAMILIES)
     if unknown := set(names) - FAMILIES.keys():
         raise ValueError(f"families must be among {', '.join(FAMILIES)}, got {', '.join(sorted(unknown))}")
+    chosen = set(networks) or set(NETWORKS)
+    if unknown := chosen - set(NETWORKS):
+        raise ValueError(f"networks must be among {', '.join(NETWORKS)}, got {', '.join(sorted(unknown))}")
     if seeds < 1 or jobs < 1:
         raise ValueError(f"seeds and jobs must be positive, got {seeds} and {jobs}")
     note = origin()
@@ -163,7 +172,7 @@ def sweep(families: Iterable[str] = (), seeds: int = 3, jobs: int = 1, place: Pa
         for seed in range(seeds)
         for name in names
         for pair in missing(FAMILIES[name], tables[name], seeds)
-        if pair[0].seed == seed
+        if pair[0].seed == seed and pair[0].network in chosen
     ]
     found = Parallel(jobs, return_as="generator_unordered")(delayed(_named)(*job) for job in todo)
     for name, result in tqdm(found, "results", total=len(todo)):
