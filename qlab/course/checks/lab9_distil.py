@@ -471,7 +471,7 @@ def _squares(a: Tensor, b: Tensor) -> Tensor:
 def _with_slope(function: Callable[[nn.Module, Tensor], Any], network: Small, x: Tensor) -> tuple[Any, ...]:
     own = network.fresh()
     value = function(own, x.requires_grad_())
-    if isinstance(value, list | tuple) or (isinstance(value, Tensor) and value.numel() != 1):
+    if isinstance(value, list | tuple) or (isinstance(value, Tensor) and value.dim()):
         raise ValueError(f"return one number for the whole network, got {len(value)}")
     if not isinstance(value, Tensor):
         return value, "no gradient", _state(own, network.original())
@@ -1018,8 +1018,8 @@ def _towards(function: Callable[[Tensor, Tensor], Any], p: Tensor, q: Tensor) ->
     value = function(p, q.requires_grad_())
     if not isinstance(value, Tensor):
         return value, "no gradient"
-    if value.numel() != 1:
-        raise ValueError(f"return one number, the mean over the pictures, got {value.numel()} numbers")
+    if value.dim():
+        raise ValueError(f"return one number, the mean over the pictures, got a tensor of shape {tuple(value.shape)}")
     return value.detach(), _slope(value, q)
 
 
