@@ -176,8 +176,9 @@ def test_other_right_loops_pass(kind):
         (lab.SOFT_WEIGHT, lambda w, scale, top, v: w.floor_(), "changed its argument w"),
         (lab.ADAROUND, lambda w, scale, top, H, steps, lam: [v for v in w], "must return V, a tensor, got list"),
         (lab.ADAROUND, lambda w, scale, top, H, steps, lam: w.flatten(), "V must have the shape of w"),
-        (lab.ADAROUND, lambda w, scale, top, H, steps, lam: None, "must return V, a tensor, got NoneType"),
-        (lab.MEAN_SHIFT, lambda w, w_hat, x: x @ (w_hat - w), "stopped with RuntimeError"),
+        (lab.ADAROUND, lambda w, scale, top, H, steps, lam: None, "is `return` missing"),
+        (lab.MEAN_SHIFT, lambda w, w_hat, x: x @ w_hat.T - x @ w.T, "its shape must be"),
+        (lab.RELU_MEAN, lambda b, g: g * math.exp(b / g), "stopped with ValueError"),
         (lab.CORRECTED_BIAS, lambda b, w, v, x, y: b.sub_(v @ y.mean(0) - w @ x.mean(0)), "changed its argument bias"),
         (lab.BEST_ROUNDING, lambda w, s, t, H: torch.round(w / s), "nearest rounding"),
     ],
@@ -213,7 +214,7 @@ def test_the_share_of_the_shift_in_question_1(network):
     rounded = quantize(model, Recipe(Quantizer(Symmetric(3)))).get_submodule("4").weight.double().flatten(1)
     w = model.get_submodule("4").weight.double().flatten(1)
     m = layer_moments(model, model, "4", [images])
-    shift = output_shift(w[None], rounded[None], m.mean, m.mean).square().sum()
+    shift = output_shift(w, rounded, m.mean, m.mean).square().sum()
     share = 100 * shift / reconstruction_error(w[None], rounded[None], m).sum()
     assert lab.QUESTIONS[0].solution == round(share.item(), -1)
     assert abs(share - lab.QUESTIONS[0].solution) < 4

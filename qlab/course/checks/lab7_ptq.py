@@ -60,7 +60,11 @@ MEAN_SHIFT = Exercise(
     "mean_shift",
     _mean_shift,
     [
-        (torch.tensor([[1.2, -1.0]]), torch.tensor([[1.5, -1.0]]), torch.tensor([[1.0, 2.0], [3.0, 0.0]])),
+        (
+            torch.tensor([[1.2, -1.0], [0.5, 0.2]]),
+            torch.tensor([[1.5, -1.0], [0.5, 0.0]]),
+            torch.tensor([[1.0, 2.0], [3.0, 0.0], [2.0, 1.0]]),
+        ),
         _layer(0, 4, 3, 5),
         _layer(1, 3, 6, 7),
         _layer(2, 5, 5, 5),
@@ -80,6 +84,11 @@ MEAN_SHIFT = Exercise(
             "the mean is taken over the outputs, not over the inputs of the batch",
             "x @ w.T has a row for every input and a column for every output. One number per output remains: mean(0).",
             lambda w, w_hat, x: (x @ (w_hat - w).T).mean(1),
+        ),
+        Mistake(
+            "w is not transposed",
+            "w has the shape (outputs, d), and a row of x has d numbers: x @ w.T, or w @ x.mean(0).",
+            lambda w, w_hat, x: (x @ (w_hat - w)).mean(0),
         ),
         Mistake(
             "there is one number for all outputs",
@@ -217,6 +226,11 @@ CORRECTED_BIAS = Exercise(
             "each output has its own shift: mean over axis 0 only.",
             lambda bias, w, w_hat, x, x_hat: bias - (x_hat @ w_hat.T - x @ w.T).mean(),
         ),
+        Mistake(
+            "the mean is taken over the outputs, not over the inputs of the batch",
+            "x @ w.T has a row for every input and a column for every output: mean(0). (Of w @ x.T it is mean(1).)",
+            lambda bias, w, w_hat, x, x_hat: bias - ((x_hat @ w_hat.T).mean(1) - (x @ w.T).mean(1)),
+        ),
     ],
 )
 
@@ -309,6 +323,21 @@ RELU_MEAN = Exercise(
             "those that the ReLU sets to 0 count as well: do not divide by their share.",
             lambda beta, gamma: _relu_mean(beta, gamma) / torch.special.ndtr(beta / gamma),
         ),
+        Mistake(
+            "φ has the factor 1/(2π)",
+            "it is divided by the root of 2π.",
+            lambda beta, gamma: (
+                beta * torch.special.ndtr(beta / gamma) + gamma * torch.exp(-((beta / gamma) ** 2) / 2) / (2 * math.pi)
+            ),
+        ),
+        Mistake(
+            "β is not squared in φ",
+            "t is β/γ, and all of it is squared: in -b / g**2 the power takes g alone.",
+            lambda beta, gamma: (
+                beta * torch.special.ndtr(beta / gamma)
+                + gamma * torch.exp(-beta / gamma**2 / 2) / math.sqrt(2 * math.pi)
+            ),
+        ),
     ],
 )
 
@@ -380,6 +409,11 @@ SECOND_MOMENTS = Exercise(
             "inputs are squared one by one",
             "H has an entry for each *pair* of inputs, shape (d, d).",
             lambda x: x.square().mean(0),
+        ),
+        Mistake(
+            "this is torch.cov",
+            "a covariance subtracts the mean and divides by n − 1. Here the mean is a part of the error and stays in.",
+            lambda x: torch.cov(x.T),
         ),
     ],
 )
@@ -458,6 +492,11 @@ OUTPUT_ERROR = Exercise(
             "Δwᵀ H Δw is one number per output: sum over the last axis.",
             lambda delta, H: (delta @ H) * delta,
         ),
+        Mistake(
+            "every output is paired with every other, and added up",
+            "of delta @ H @ delta.T only the diagonal is wanted.",
+            lambda delta, H: (delta @ H @ delta.T).sum(1),
+        ),
     ],
 )
 
@@ -475,10 +514,11 @@ def _best_rounding(
     error: Callable[[Tensor, Tensor], Tensor] = _output_error,
     clip: bool = True,
     unit: float | None = None,
+    bottom: int | None = None,
 ) -> Tensor:
     codes = base(w / scale) + torch.tensor(list(ways(len(w))), dtype=w.dtype)
     if clip:
-        codes = codes.clamp(-top, top)
+        codes = codes.clamp(-top if bottom is None else bottom, top)
     delta = (scale if unit is None else unit) * codes - w
     return codes[error(delta, H).argmin()].long()
 
@@ -590,6 +630,11 @@ BEST_ROUNDING = Exercise(
             "Δw comes only once in the error",
             "then large errors of one sign count as good ones. Δwᵀ H Δw: use your output_error.",
             lambda w, scale, top, H: _best_rounding(w, scale, top, H, error=lambda d, H: (d @ H).sum(-1)),
+        ),
+        Mistake(
+            "the codes start at 0",
+            "codes are symmetric: from −top to top.",
+            lambda w, scale, top, H: _best_rounding(w, scale, top, H, bottom=0),
         ),
     ],
 )
@@ -942,16 +987,23 @@ def _learn(
     push: Callable[[Tensor, float], Tensor] = _push,
     beta: Callable[[int, int], float] = _beta_at,
     relative: bool = True,
+    own_power: bool = False,
     subtract: bool = True,
     clear: bool = True,
+    total: Callable[[Tensor], Tensor] = torch.sum,
+    learns: bool = True,
+    warmup: float = 0.0,
+    rate: float = 0.05,
 ) -> Tensor:
-    v = begin(w / scale - torch.floor(w / scale)).requires_grad_()
-    optimizer = torch.optim.Adam([v], lr=0.05)
-    power = _output_error(w, H).sum() if relative else 1.0
+    v = begin(w / scale - torch.floor(w / scale)).requires_grad_(learns)
+    optimizer = torch.optim.Adam([v], lr=rate)
+    powers = _output_error(w, H)
+    power: Any = powers if own_power else powers.sum() if relative else 1.0
     for step in range(steps):
         soft = _soft_weight(w, scale, top, v)
-        loss = error(soft - w if subtract else soft, H).sum() / power
-        loss = loss + lam * push(v, beta(step, steps))
+        loss = total(error(soft - w if subtract else soft, H) / power)
+        if step >= warmup * steps:
+            loss = loss + lam * push(v, beta(step, steps))
         if clear:
             optimizer.zero_grad()
         loss.backward()
@@ -1000,13 +1052,27 @@ def _rows(seed: int, outputs: int, d: int, scale: float) -> tuple[Tensor, float,
     return w.double(), scale, 3, H.double()  # so that equal formulas learn the same, whatever their order of sums
 
 
+def _weights(w: Tensor, scale: float, top: int, H: Tensor, steps: int, lam: float = 1.0) -> Tensor:
+    return _soft_weight(w, scale, top, ADAROUND.solution(w, scale, top, H, steps, lam))
+
+
+def _codes(w: Tensor, scale: float, top: int, H: Tensor, steps: int, lam: float = 1.0) -> Tensor:
+    up = _h(ADAROUND.solution(w, scale, top, H, steps, lam)) >= 0.5
+    return (torch.floor(w / scale) + up).clamp(-top, top)
+
+
+_STILL = (
+    "soft weights begin as W: the first term is 0 already, and its gradient, too. Is lam · push(V, β) in the loss? "
+    "Do backward() and step() come in each turn?"
+)
+
 ADAROUND = Exercise(
     "adaround",
     _loop(),
     [
         (*_rows(2, 2, 3, 0.5), 0, 1.0),
         (*_rows(5, 2, 3, 4.0), 10, 1.0),
-        (*_rows(7, 3, 4, 4.0), 200, 1.0),
+        (*_rows(7, 3, 4, 4.0), 160, 1.0),
         (*_rows(8, 2, 3, 0.5), 50, 0.0),
     ],
     [
@@ -1037,9 +1103,13 @@ ADAROUND = Exercise(
         ),
         Mistake(
             "nothing pushes, or nothing moves",
-            "soft weights begin as W: the first term is 0 already, and its gradient, too. Is lam · push(V, β) in the "
-            "loss? Do backward() and step() come in each turn?",
+            _STILL,
             _loop(lam=0.0),
+        ),
+        Mistake(
+            "nothing moves",
+            _STILL,
+            _loop(rate=0.0),
         ),
         Mistake(
             "the push has no λ",
@@ -1085,6 +1155,51 @@ ADAROUND = Exercise(
             "β rises",
             "first gentle (20), then firm (2): beta_at(step, steps).",
             _loop(beta=lambda step, steps: _beta_at(steps - step, steps)),
+        ),
+        Mistake(
+            "V does not learn",
+            "call requires_grad_() on it, before the optimizer gets it.",
+            _loop(learns=False),
+        ),
+        Mistake(
+            "the error is averaged over the outputs",
+            "numerator and denominator are sums over all outputs.",
+            _loop(total=torch.mean),
+        ),
+        Mistake(
+            "each output is divided by its own power",
+            "add up the errors of all outputs, add up their powers, then divide: a weak output counts little.",
+            _loop(own_power=True),
+        ),
+        Mistake(
+            "the steps are counted from 1",
+            "step goes from 0 to steps − 1: range(steps).",
+            _loop(beta=lambda step, steps: _beta_at(step + 1, steps)),
+        ),
+        Mistake(
+            "there is a warm-up",
+            "the paper has one; here the push is in the loss from the first step on.",
+            _loop(warmup=0.2),
+        ),
+        Mistake(
+            "the learning rate is left to Adam",
+            "left to itself, Adam takes 0.001, and 200 steps lead nowhere: lr=0.05.",
+            _loop(rate=0.001),
+        ),
+        Mistake(
+            "the learning rate is 0.1",
+            "lr=0.05, so that all of us learn the same.",
+            _loop(rate=0.1),
+        ),
+        Mistake(
+            "the soft weights are returned",
+            "return V: the next cell makes the codes from it.",
+            _weights,
+        ),
+        Mistake(
+            "codes are returned",
+            "return V: the next cell makes the codes from it.",
+            _codes,
         ),
     ],
     tolerance=1e-4,
