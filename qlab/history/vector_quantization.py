@@ -58,9 +58,14 @@ class VectorQuantizer:
         c, x = np.asarray(self.codebook), check_reals(x, ndim=2)
         if x.shape[1] != c.shape[1]:
             raise ValueError(f"x must have {c.shape[1]} columns like the codebook, got {x.shape[1]}")
-        # ‖x − c‖² = ‖x‖² − 2⟨x, c⟩ + ‖c‖²: the first term is the same for all c. A million entries at a time.
-        rows, half = max(1, 2**20 // len(c)), (c**2).sum(axis=1) / 2
-        return np.concatenate([(half - x[i : i + rows] @ c.T).argmin(axis=1) for i in range(0, len(x), rows)])
+        # ‖x − c‖² = ‖x‖² − 2(⟨x, c⟩ − ‖c‖²/2): the first term is the same for all c. So many entries at a time
+        # as the cache holds: fresh memory for each product would take longer than the products.
+        rows, half, codes = max(1, 2**16 // len(c)), (c**2).sum(axis=1) / 2, np.empty(len(x), np.int64)
+        for i in range(0, len(x), rows):
+            closeness = x[i : i + rows] @ c.T
+            closeness -= half
+            closeness.argmax(axis=1, out=codes[i : i + rows])
+        return codes
 
     def decode(self, codes: ArrayLike) -> Floats:
         """Vectors of the codes."""

@@ -45,7 +45,7 @@ def torchao_codes(weight, H):
     """Return (scales, codes) of torchao's GPTQ with eight bits; it leaves columns in their order.
 
     The library runs it on CUDA only. Two lines say so, an assertion and a synchronization; they are left out here, and
-    what remains is their code.
+    what remains is their code, in float32.
     """
     source = inspect.getsource(torchao_gptq.gptq_quantize)
     lines = [line for line in source.splitlines() if "cuda" not in line]
@@ -57,5 +57,5 @@ def torchao_codes(weight, H):
         base_config=Int8WeightOnlyConfig(granularity=PerRow(), version=2),
         gptq_quantize_block_size=weight.shape[1],
     )
-    found = names["gptq_quantize"](H.clone(), weight.clone(), config)
+    found = names["gptq_quantize"](H.float().clone(), weight.float().clone(), config)
     return found.scale.flatten(), found.qdata.to(torch.int32)
