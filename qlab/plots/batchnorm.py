@@ -30,8 +30,8 @@ def draw_oscillation(ax: Axes, latent: Tensor, codes: Tensor) -> None:
 
     Survey-map row: T4.
     """
-    ax.step(range(len(codes)), codes, color=PALETTE["grey"], lw=1, where="mid", label="code")
-    ax.plot(latent, color=PALETTE["vermilion"], label="latent w / S")
+    ax.step(range(len(codes)), codes, color=PALETTE["grey"], ls="-", lw=1, where="mid", label="code")
+    ax.plot(latent, ls="-", color=PALETTE["vermilion"], label="latent w / S")
     for edge in torch.arange(int(latent.min()) - 1, int(latent.max()) + 1) + 0.5:
         if latent.min() - 0.2 < edge < latent.max() + 0.2:
             ax.axhline(float(edge), color=PALETTE["black"], lw=0.8, ls=":")
