@@ -65,7 +65,7 @@ def _trained(seed: int, *layers: nn.Module) -> nn.Sequential:
             module.weight.copy_(some(module.weight) + 1.5)
             module.bias.copy_(0.5 * some(module.bias) + 0.3)
         elif isinstance(module, nn.Conv2d | nn.Linear):
-            module.weight.copy_(some(module.weight))
+            module.weight.copy_(some(module.weight) / module.weight[0].numel() ** 0.5)
             if module.bias is not None:
                 module.bias.copy_(some(module.bias))
     return network.requires_grad_(True)
@@ -125,9 +125,9 @@ def _once(use: Callable[..., Any]) -> Callable[..., Any]:
                 answers[key] = use(function, *case), None
             except Exception as error:
                 answers[key] = None, error
-        answer, error = answers[key]
-        if error is not None:
-            raise error
+        answer, failed = answers[key]
+        if failed is not None:
+            raise failed
         return answer
 
     return wrapped
@@ -197,7 +197,9 @@ def _pair(answer: Any) -> Pair:
 @_once
 def _with_slopes(function: Callable[[Tensor], Pair], a: Tensor) -> tuple[Any, ...]:
     mean, std = _pair(function(a.requires_grad_()))
-    return mean.detach(), std.detach(), _slope(mean, a), _slope(std, a)
+    slopes = [_slope(mean, a), _slope(std, a)]
+    found = [slope for slope in slopes if isinstance(slope, Tensor)]
+    return mean.detach(), std.detach(), torch.stack(found) if len(found) == 2 else "no gradient"
 
 
 def _by_root(a: Tensor) -> Pair:
@@ -214,7 +216,7 @@ CHANNEL_STATISTICS = Exercise(
     "channel_statistics",
     _channel_statistics,
     [
-        (torch.tensor([[[[1.0, 3.0]], [[4.0, 4.0]]], [[[5.0, 7.0]], [[0.0, 8.0]]]]),),
+        (torch.tensor([[[[1.0, 3.0]], [[2.0, 2.0]]], [[[5.0, 7.0]], [[0.0, 4.0]]]]),),
         (1 + _random(0, 4, 3, 5, 2),),
         (_random(1, 1, 4, 3, 3),),
         (_constant(2),),
@@ -224,6 +226,17 @@ CHANNEL_STATISTICS = Exercise(
             "the order is reversed",
             "means first. Beware: torch.std_mean returns the standard deviations first.",
             lambda a: _channel_statistics(a)[::-1],
+        ),
+        Mistake(
+            "the order is reversed, and the sum of squares is divided by n − 1",
+            "torch.std_mean returns the standard deviations first, and divides by n − 1 unless you say correction=0.",
+            lambda a: torch.std_mean(a, AXES),
+        ),
+        Mistake(
+            "the means are subtracted along the wrong axis",
+            "a tensor of shape (C,) lines up with the *last* axis. With keepdim=True the means keep the shape "
+            "(1, C, 1, 1). Or leave it to torch.std.",
+            lambda a: (a.mean(AXES), (a - a.mean(AXES)).square().mean(AXES).sqrt()),
         ),
         Mistake(
             "it is the variance, not the standard deviation",
@@ -360,7 +373,9 @@ def _recorded(function: Callable[[nn.Module, Tensor], list[Pair]], network: Smal
     own = network.fresh()
     found = function(own, x.requires_grad_())
     if not isinstance(found, list | tuple):
-        raise TypeError(f"return a list with a pair (means, standard deviations) per BatchNorm, not {type(found)}")
+        raise TypeError(
+            f"return a list with a pair (means, standard deviations) per BatchNorm, not {type(found).__name__}"
+        )
     pairs = [_pair(pair) for pair in found]
     slopes = [slope for pair in pairs for slope in (_slope(pair[0], x), _slope(pair[1], x))]
     cut = any(isinstance(slope, str) for slope in slopes)
@@ -392,7 +407,7 @@ RECORD = Exercise(
         Mistake(
             "what BatchNorm remembers is recorded, not what comes now",
             "running_mean and running_var are about the training data. Here the batch x itself is asked.",
-            _recorder(statistics=lambda module, a: (module.running_mean, module.running_var.sqrt())),  # type: ignore[operator, union-attr]
+            _recorder(statistics=lambda module, a: (module.running_mean, module.running_var.sqrt())),  # type: ignore[operator]
         ),
         Mistake(
             "every layer is recorded",
@@ -661,6 +676,11 @@ def _lost(network: nn.Module, noise: Tensor, steps: int, lr: float, low: float, 
     return x.detach()
 
 
+def _frozen(network: nn.Module, *rest: Any) -> Tensor:
+    network.requires_grad_(False)
+    return _distiller()(network, *rest)
+
+
 def _one_by_one(network: nn.Module, noise: Tensor, *rest: Any) -> Tensor:
     return torch.cat([_distiller()(network, picture[None], *rest) for picture in noise])
 
@@ -793,12 +813,14 @@ DISTIL = Exercise(
         ),
         Mistake(
             "nothing is learned",
-            "the loss wants optimizer.step() in each turn, and the optimizer wants x.",
+            "in each turn, optimizer.step() must find a gradient at x. Does x want gradients, does the optimizer hold "
+            "this x?",
             lambda network, noise, steps, lr, low, high: noise.clamp(low, high),
         ),
         Mistake(
             "the noise comes back",
-            "the loss wants optimizer.step() in each turn, and the optimizer wants x. Return x, not noise.",
+            "in each turn, optimizer.step() must find a gradient at x. Does x want gradients, does the optimizer hold "
+            "this x? And do you return x, not noise?",
             lambda network, noise, *rest: noise.clone(),
         ),
         Mistake(
@@ -825,6 +847,12 @@ DISTIL = Exercise(
             "loss.backward() computes and keeps one for every weight. (x.grad,) = torch.autograd.grad(loss, x) asks "
             "for the pictures' alone.",
             _distiller(gradient="backward"),
+        ),
+        Mistake(
+            "the caller's network is frozen for good",
+            "requires_grad_(False) on the network stays when you are done. Freeze a copy.deepcopy(network), or leave "
+            "it and ask for the one gradient: torch.autograd.grad(loss, x).",
+            _frozen,
         ),
         Mistake(
             "the pictures hang on to their gradients",
@@ -1045,6 +1073,22 @@ DIVERGENCE = Exercise(
             lambda p, q: _divergence(p, q) / p.shape[1],
         ),
         Mistake(
+            "the two are exchanged, and it is divided by the number of classes, too",
+            "F.kl_div(log q, p, reduction='batchmean'): the logarithms of what is compared come first, and the default "
+            "reduction divides by the classes as well.",
+            lambda p, q: _divergence(q, p) / p.shape[1],
+        ),
+        Mistake(
+            "q is not a logarithm of probabilities yet",
+            "F.kl_div wants log q first: log_softmax of the logits.",
+            lambda p, q: F.kl_div(q, p.softmax(1), reduction="batchmean"),
+        ),
+        Mistake(
+            "logits are taken for probabilities",
+            "they can be negative and do not add up to 1. p is the softmax of the first, log p its log_softmax.",
+            lambda p, q: (p * (p.log() - q.log())).sum(1).mean(),
+        ),
+        Mistake(
             "pictures are added up",
             "take the mean over the pictures, so that batches of different size can be compared.",
             _probabilities(_terms, torch.sum),
@@ -1150,7 +1194,7 @@ def _sensor(
 
 def _of_weights(network: nn.Module, x: Tensor, rounded: Rounding) -> dict[str, float]:
     layers: dict[str, Any] = {name: m for name, m in network.named_modules() if _is_layer(m)}
-    return {name: float((m.weight - rounded(m.weight)).square().mean()) for name, m in layers.items()}
+    return {name: float((m.weight - rounded(m.weight)).detach().square().mean()) for name, m in layers.items()}
 
 
 @_once
@@ -1171,17 +1215,13 @@ def _to_three_values(w: Tensor) -> Tensor:
     return torch.round(w / top) * top
 
 
-def _to_ones(w: Tensor) -> Tensor:
-    return torch.round(w)
-
-
 SENSITIVITY = Exercise(
     "sensitivity",
     _sensor(),
     [
-        (Small(_flat, 12), _random(19, 5, 1, 7, 7), _to_halves),
-        (Small(_nested, 13), _random(20, 4, 1, 6, 6), _to_ones),
-        (Small(_nested, 14), _random(21, 4, 1, 6, 6), _to_three_values),
+        (Small(_flat, 19), 2 * _random(119, 12, 1, 7, 7), _to_three_values),
+        (Small(_nested, 20), 2 * _random(120, 12, 1, 7, 7), _to_halves),
+        (Small(_nested, 21), 2 * _random(121, 12, 1, 7, 7), _to_three_values),
     ],
     [
         Mistake(
@@ -1288,7 +1328,7 @@ def _tuner(
             loss = sign * objective(p, own(x))
             if zero:
                 optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
         return {"own": own, "student": student, "teacher": copy.deepcopy(teacher)}[returned]
 
@@ -1306,7 +1346,7 @@ def _teacher_learns(student: nn.Module, teacher: nn.Module, x: Tensor, steps: in
     optimizer = torch.optim.Adam(teacher.parameters(), lr=lr)
     for _ in range(steps):
         optimizer.zero_grad()
-        _divergence(teacher(x), student(x).detach()).backward()  # type: ignore[no-untyped-call]
+        _divergence(teacher(x), student(x).detach()).backward()
         optimizer.step()
     return copy.deepcopy(student)
 
