@@ -12,6 +12,7 @@ TITLES = {
     "course": "qlab.course: coverage and checks",
     "data": "qlab.data: pictures to work on",
     "hardware": "qlab.hardware: what bits cost",
+    "integer": "qlab.integer: inference without a float",
     "history": "qlab.history: two centuries of quantization",
     "neighbours": "qlab.neighbours: pruning, distillation, low rank, search",
     "nonuniform": "qlab.nonuniform: levels fitted to the data",
