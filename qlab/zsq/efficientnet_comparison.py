@@ -199,8 +199,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 """By name: a function of a `Setting`. "All together" equalizes with ceilings, clips by OMSE and corrects biases
 empirically. DFQ with ReLU is the paper's, and this network does not survive the loss of the 6. With ceilings no biases
 are absorbed (that costs more than it gains), and the weights are as well as after "equalized, ceilings"; but equalized
-channels that seldom fire have wide ranges by BatchNorm's account, and per tensor these set the step for all: no number of
-sigmas from 1 to 6 mends it. ZeroQ and noise calibrate on four pictures each."""
+channels that seldom fire have wide ranges by BatchNorm's account, and per tensor these set the step for all: no number
+of sigmas from 1 to 6 mends it. ZeroQ and noise calibrate on four pictures each."""
 
 
 class EfficientNetRun(NamedTuple):

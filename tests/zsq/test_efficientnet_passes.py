@@ -47,13 +47,14 @@ def test_every_pass_runs_and_leaves_the_network_alone(method, network, small):
 
 @pytest.mark.slow
 def test_ceilings_save_what_relu_loses_and_squant_needs_no_data():
-    """At 8 bits per tensor, then at 6 per channel; the margins are a third of what the table shows."""
-    found = {
-        name: run(name, 8, "tensor", crops=1).sqnr for name in ("min/max", "equalized, ReLU", "equalized, ceilings")
+    """At 8 bits per tensor, then at 6 per channel; on smaller pictures, with room to spare."""
+    eight = {
+        name: run(name, 8, "tensor", crops=1, size=96).sqnr
+        for name in ("min/max", "equalized, ReLU", "equalized, ceilings")
     }
-    assert found["equalized, ceilings"] > found["min/max"] + 2 > found["equalized, ReLU"] + 4
-    assert run("min/max", 8, "channel", crops=1).sqnr > found["min/max"] + 3
-    six = {name: run(name, 6, "channel", crops=1).sqnr for name in ("min/max", "SQuant", "no data: SQuant")}
+    assert eight["equalized, ceilings"] > eight["min/max"] + 2 > eight["equalized, ReLU"] + 4
+    assert run("min/max", 8, "channel", crops=1, size=96).sqnr > eight["min/max"] + 3
+    six = {name: run(name, 6, "channel", crops=1, size=96).sqnr for name in ("min/max", "SQuant", "no data: SQuant")}
     assert min(six["SQuant"], six["no data: SQuant"]) > six["min/max"] + 2
 
 
@@ -71,7 +72,8 @@ def test_the_table_says_what_we_say_of_it():
     assert sqnr("equalized, ceilings", 8, "tensor") > sqnr("min/max", 8, "tensor") + 3
     assert sqnr("equalized, ReLU", 8, "tensor") < sqnr("min/max", 8, "tensor")
     for bits in (6, 4):
-        assert min(sqnr("SQuant", bits), sqnr("GPTQ", bits)) > sqnr("min/max", bits) + 2
+        assert sqnr("AdaRound", bits) > sqnr("GPTQ", bits) > sqnr("SQuant", bits) > sqnr("min/max", bits) + 1
+    assert max(sqnr("no data: DFQ, ReLU", 8, g) for g in ("tensor", "channel")) < 0  # DFQ as published fails
 
 
 @pytest.mark.slow
