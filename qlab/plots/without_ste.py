@@ -29,8 +29,8 @@ def draw_soft_staircase(ax: Axes, alpha: float) -> None:
     """
     t = _t(1.7)
     inside = t.clamp(-1, 1)
-    ax.plot(t, inside.round(), color=PALETTE["grey"], lw=1)
-    ax.plot(t, soft_staircase(inside, torch.tensor(alpha, dtype=torch.float64)), color=PALETTE["blue"])
+    ax.plot(t, inside.round(), "-", color=PALETTE["grey"], lw=1)
+    ax.plot(t, soft_staircase(inside, torch.tensor(alpha, dtype=torch.float64)), "-", color=PALETTE["blue"])
     ax.set(xlabel="r / S", ylabel="r̃ / S", ylim=(-1.3, 1.3), title=f"DSQ: α = {alpha:.2f}")
 
 
@@ -42,7 +42,9 @@ def draw_level_probabilities(ax: Axes, sigma: float) -> None:
     t, levels = _t(1.7), torch.arange(-1.0, 2.0, dtype=torch.float64)
     p = level_probabilities(t.clamp(-1, 1), levels, torch.tensor(sigma, dtype=torch.float64))
     for k, style in enumerate(("--", "-", ":")):
-        ax.plot(t, p[:, k], style, color=PALETTE[("vermilion", "blue", "green")[k]], label=f"level {k - 1}")
+        ax.plot(
+            t, p[:, k], style, color=PALETTE[("vermilion", "blue", "green")[k]], label=f"level {('−1', '0', '1')[k]}"
+        )
     ax.set(xlabel="r / S", ylabel="probability", ylim=(-0.05, 1.05), title=f"Relaxed: σ = {sigma:.2f}")
     ax.legend(fontsize=8, loc="center left")
 
@@ -54,8 +56,8 @@ def draw_prox(ax: Axes, strength: float) -> None:
     """
     t = _t(1.7)
     level = t.round().clamp(-1, 1)
-    ax.plot(t, t, color=PALETTE["grey"], lw=1)
-    ax.plot(t, prox_towards(t, level, strength), color=PALETTE["blue"])
+    ax.plot(t, t, "-", color=PALETTE["grey"], lw=1)
+    ax.plot(t, prox_towards(t, level, strength), "-", color=PALETTE["blue"])
     ax.set(xlabel="w / S before", ylabel="w / S after", title=f"ProxQuant: λ = {strength:.2f} S")
 
 
@@ -66,7 +68,7 @@ def draw_sine_penalty(ax: Axes, strength: float) -> None:
     """
     t = _t(2.3)
     value = torch.stack([sine_penalty(x[None, None], torch.ones(1, dtype=torch.float64)) for x in t])
-    ax.plot(t, strength * value, color=PALETTE["blue"])
+    ax.plot(t, strength * value, "-", color=PALETTE["blue"])
     for low, high in ((-2.3, -1), (1, 2.3)):
         ax.axvspan(low, high, facecolor="none", edgecolor=PALETTE["grey"], alpha=0.5, hatch="//", lw=0)
     ax.set(xlabel="w / S", ylabel="penalty", xlim=(-2.3, 2.3), ylim=(-0.05, 1.05))

@@ -32,7 +32,7 @@ SMALL = {"data": load_train_subset()[:256], "test": load_test()[:200]}
 
 
 @pytest.mark.row("T3")
-@pytest.mark.parametrize("method", [*WAYS, *WAY_VARIANTS])
+@pytest.mark.parametrize("method", [*WAYS, *(pytest.param(m, marks=pytest.mark.slow) for m in WAY_VARIANTS)])
 def test_whatever_the_way_the_weights_end_on_a_grid_of_so_many_bits(method):
     _, final = train_way("convnet", method, 2, 1, 0, load_train_subset()[:128])
     layers = quantizable_layers(final).values()
@@ -130,6 +130,7 @@ def test_dampening_grows_as_a_cosine():
         assert float(penalty(model, progress).detach()) == pytest.approx(share * whole, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.row("T4")
 @pytest.mark.parametrize("method", ["plain", "frozen, slow", "frozen late", "folded, per channel", "weights frozen"])
 def test_treatments_do_what_their_names_say(method):
