@@ -1,6 +1,7 @@
 """Chance in quantization: rounding at random without training, weights that live on a grid while they train, noise.
 
-Training as in `trained`. "On the grid" keeps no copy of the weights in floating point.
+Training as in `trained`. "On the grid" keeps no copy of the weights in floating point. The separable network is left
+out: its trainings take longer than those of all the others together.
 
 Survey-map rows: G1, G2, G3.
 """
@@ -93,5 +94,6 @@ FAMILY = Family(
         "Quant-Noise, all": Method(lambda t: _noisy(t, 1.0)),
         "Quant-Noise, half": Method(lambda t: _noisy(t, 0.5)),
     },
+    networks=("mlp", "convnet", "resnet"),
     rows="G1–G3",
 )
