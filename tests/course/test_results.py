@@ -22,7 +22,7 @@ SEVERAL = {
     "non_uniform": {"mlp", "convnet"},
     "trained": {"mlp", "convnet"},
     "zero_shot": {"convnet", "resnet"},
-    "stochastic": {"mlp", "convnet"},
+    "stochastic": {"mlp", "convnet", "resnet"},
 }
 
 
