@@ -520,7 +520,7 @@ def trace(program: Program, q: NDArray[np.uint8]) -> dict[str, NDArray]:
     Parameters
     ----------
     program : Program
-    q : uint8, shape (N, *program.shape)
+    q : uint8, shape (N, C, H, W), program.shape being (C, H, W)
 
     Raises
     ------
@@ -548,7 +548,7 @@ def run(program: Program, q: NDArray[np.uint8], batch: int = 64) -> NDArray:
     Parameters
     ----------
     program : Program
-    q : uint8, shape (N, *program.shape)
+    q : uint8, shape (N, C, H, W), program.shape being (C, H, W)
     batch : int
         Pictures at a time; the answers do not depend on it.
 

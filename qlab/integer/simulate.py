@@ -50,7 +50,7 @@ def simulate(program: Program, x: Tensor, dtype: torch.dtype = torch.float32) ->
     Parameters
     ----------
     program : Program
-    x : Tensor, shape (N, *program.shape)
+    x : Tensor, shape (N, C, H, W), program.shape being (C, H, W)
     dtype : torch.dtype
         float32 as frameworks do, or float64, in which all sums are exact.
 
