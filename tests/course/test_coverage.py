@@ -34,9 +34,15 @@ def test_all_rows_of_the_survey_are_known():
         assert sum(i.startswith(part) for i in ids) == count
 
 
+@pytest.fixture(scope="module")
+def rows():
+    """Read the whole project once."""
+    return {row.id: row for row in collect()}
+
+
 @pytest.mark.parametrize("wanted", DONE)
-def test_a_row_that_is_done_has_code_chapter_test_and_lab(wanted):
-    row = next(r for r in collect() if r.id == wanted)
+def test_a_row_that_is_done_has_code_chapter_test_and_lab(rows, wanted):
+    row = rows[wanted]
     assert row.code
     assert row.chapters
     assert row.tests

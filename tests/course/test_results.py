@@ -190,6 +190,7 @@ def test_the_tables_of_the_package_are_complete(family):
     assert len({e[:5] for e in entries(family)}) == len(lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fp32_is_the_network_of_the_zoo(family):
     for network in FAMILIES[family].networks:

@@ -30,6 +30,7 @@ def test_the_right_solution_passes(exercise, capsys):
     assert "✓" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # a thousand of them
 @pytest.mark.parametrize(("exercise", "mistake"), CASES)
 def test_every_seeded_mistake_is_caught_with_its_own_hint(exercise, mistake):
     with pytest.raises(CheckFailed) as caught:

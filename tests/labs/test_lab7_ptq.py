@@ -169,6 +169,7 @@ def test_other_right_loops_pass(kind):
     check(lab.ADAROUND, loop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("exercise", "attempt", "words"),
     [

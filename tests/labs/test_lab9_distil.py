@@ -145,6 +145,7 @@ def test_other_right_solutions_pass():
     check(lab.SENSITIVITY, there_and_back)
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_in_other_ways_is_answered_in_words():
     cases = [
         (lab.CHANNEL_STATISTICS, lambda a: a.mean((0, 2, 3)), "return two tensors"),

@@ -27,6 +27,7 @@ def test_closed_forms():
     assert p[:10].sum() == pytest.approx(1 - comb(space - 10, n) / comb(space, n))
 
 
+@pytest.mark.slow
 @pytest.mark.row("B5")
 def test_the_search_obeys_it():
     """The mean of 60 real random searches is where the law says, within four standard errors."""

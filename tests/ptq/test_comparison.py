@@ -37,6 +37,7 @@ def test_pictures_keep_eight_bits_and_everything_else_gets_what_was_asked(convne
     assert recipe(convnet, (4, 4), MinMax(), PerChannel(0)).weight.granularity == PerChannel(0)
 
 
+@pytest.mark.slow
 @pytest.mark.row("T5", "T6", "T7")
 def test_no_method_changes_its_network(convnet, batches):
     before = {k: v.clone() for k, v in convnet.state_dict().items()}

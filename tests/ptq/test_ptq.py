@@ -96,6 +96,7 @@ def test_a_folded_batchnorm_remembers_mean_and_spread():
     assert "1.mean" not in folded.state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.row("T5", "Z1")
 @pytest.mark.parametrize("name", ["convnet", "resnet", "separable"])
 def test_batchnorm_foretells_the_means_of_real_inputs(name, batches):

@@ -25,6 +25,7 @@ def test_start_is_the_nearest_code_and_the_ends_have_8_bits():
         torch.testing.assert_close(stored.codes.float(), (w / S).round().clamp(low, high))
 
 
+@pytest.mark.slow
 @pytest.mark.row("T8", "T9", "T10")
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "AdaQuant"])
 def test_only_codes_differ_never_scales(method):

@@ -173,6 +173,7 @@ def test_blocks_are_the_children_that_hold_weights():
     assert blocks_of(quantized) == ["0", "3", "4", "5", "6", "7", "10"]
 
 
+@pytest.mark.slow
 @pytest.mark.row("T9")
 def test_a_block_of_one_linear_layer_is_adarounds_problem():
     """With one layer and no Fisher weights BRECQ samples the loss that AdaRound has in closed form."""
@@ -189,6 +190,7 @@ def test_a_block_of_one_linear_layer_is_adarounds_problem():
     assert error(block) == pytest.approx(error(layer), rel=0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.row("T9")
 def test_brecq_only_rounds_up_or_down_is_repeatable_and_leaves_its_arguments_alone():
     network = fold_batchnorm(zoo.load("resnet"))

@@ -30,6 +30,7 @@ def test_no_epochs_is_post_training_quantization():
     assert run.start == run.accuracy and run.seconds == 0
 
 
+@pytest.mark.slow
 @pytest.mark.row("T2")
 def test_a_short_run_learns_and_is_reproducible():
     data, test = load_train_subset()[:512], load_test()[:500]

@@ -60,6 +60,7 @@ def test_it_sees_what_is_there(network, photographs):
     assert best["rocket"] == 657  # missile
 
 
+@pytest.mark.slow
 def test_the_weights_remember_how_pixels_were_normalized(network):
     """The stem's BatchNorm kept its inputs' variance: (x − 127)/128 gives about that, the README's 4–5 times it."""
     x = real_photographs(crops=5).pixels.float()
