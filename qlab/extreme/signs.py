@@ -1,0 +1,80 @@
+"""One bit: the sign of a number, and what to pretend about its derivative.
+
+    b = sign(x) = +1 for x ≥ 0, −1 for x < 0          (zero must go somewhere: one bit has no code for it)
+    backward: ∂b/∂x := F′(x)                           F a soft sign; the sign's own derivative is 0
+
+F(x) = x is the straight-through estimator, F(x) = clip(x, −1, 1) the hard tanh of binarized networks (BNN).
+Sources: Bengio, Léonard, Courville 2013; Hubara et al. 2016, *Binarized neural networks*, section 1.3, equation 4.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["hard_tanh", "instead", "sign"]
+
+
+def sign(x: Tensor) -> Tensor:
+    """Return +1 where x ≥ 0, and −1 elsewhere, in the dtype of x.
+
+    Examples
+    --------
+    >>> sign(torch.tensor([-0.3, 0.0, 2.0]))  # torch.sign says 0 in the middle, which one bit cannot hold
+    tensor([-1.,  1.,  1.])
+
+    References
+    ----------
+    Hubara et al. 2016, equation 1.
+
+    Survey-map row: E1.
+    """
+    return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+
+
+def hard_tanh(x: Tensor) -> Tensor:
+    """Return clip(x, −1, 1); its derivative is 1 where |x| ≤ 1, and 0 elsewhere.
+
+    References
+    ----------
+    Hubara et al. 2016, equation 4.
+
+    Survey-map row: E1.
+    """
+    return x.clamp(-1, 1)
+
+
+class _Instead(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, soft: Tensor, hard: Tensor) -> Tensor:
+        return hard.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+def instead(soft: Tensor, hard: Tensor) -> Tensor:
+    """Return `hard`, to the last bit, whose gradient goes to `soft`.
+
+    The usual ``soft + (hard − soft).detach()`` rounds, so that not every sign is exactly ±1.
+
+    Parameters
+    ----------
+    soft, hard : Tensor
+        Of one shape and dtype.
+
+    Examples
+    --------
+    >>> x = torch.tensor([0.4, 1.7], requires_grad=True)
+    >>> y = instead(hard_tanh(x), sign(x))
+    >>> y.sum().backward()
+    >>> y.detach(), x.grad
+    (tensor([1., 1.]), tensor([1., 0.]))
+
+    Survey-map row: E1.
+    """
+    y: Tensor = _Instead.apply(soft, hard)
+    return y
