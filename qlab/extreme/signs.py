@@ -59,7 +59,7 @@ class _Instead(torch.autograd.Function):
 def instead(soft: Tensor, hard: Tensor) -> Tensor:
     """Return `hard`, to the last bit, whose gradient goes to `soft`.
 
-    The usual ``soft + (hard − soft).detach()`` rounds, so that not every sign is exactly ±1.
+    The usual ``soft + (hard − soft).detach()`` rounds twice: next to a large `soft`, a sign is lost.
 
     Parameters
     ----------
