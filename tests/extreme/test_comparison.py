@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.row(row) for row in ("E1", "E2", "E3", "E4", "E5")]
 WIDTH = {"W1": 1, "W2": 2, "W3": 3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [m for m in METHODS if not m.startswith("fp32")])
 def test_every_method_keeps_the_ends_and_has_its_bits_inside(method):
     network = "hard tanh" if METHODS[method].activation else "convnet"

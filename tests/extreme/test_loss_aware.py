@@ -33,6 +33,7 @@ def test_equal_curvature_is_bwn():
     torch.testing.assert_close(LossAware().module(None, w)(w), BWN().module(None, w)(w))
 
 
+@pytest.mark.slow
 def test_the_curvature_is_the_second_moment_of_pytorchs_adam():
     layer = nn.Linear(6, 3, bias=False)
     net = quantize(nn.Sequential(layer), Recipe(LossAware(decay=0.9)))

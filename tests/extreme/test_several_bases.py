@@ -76,6 +76,7 @@ def test_abc_weights_are_the_shifted_signs_of_the_weight_as_it_is_now():
     assert module.stored(w).codes.shape == (4, 3, 18)
 
 
+@pytest.mark.slow
 def test_on_real_weights_the_error_falls_with_every_base():
     w = zoo.load("convnet")[10].weight.detach()
     for find in (greedy, alternating, shifted_signs):
