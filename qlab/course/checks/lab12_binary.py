@@ -918,7 +918,7 @@ QUESTIONS = [
         "question_4",
         "b",
         {
-            "a": "Look at the printed line: what the real weight moved by in one step, and what its size is.",
+            "a": "Look at what the last cell printed: how many signs of the binary weights have changed?",
             "c": "The true gradient of a sign is 0. The layers are not trained by it, but something else is.",
             "d": "The first layer is real, but its gradient has to come through the signs behind it.",
         },
