@@ -71,7 +71,7 @@ def draw_soft_signs(left: Axes, right: Axes, softs: Mapping[str, Callable[[Tenso
         (slope,) = torch.autograd.grad(y.sum(), at)
         left.plot(x, y.detach(), style, color=PALETTE[color], label=name)
         right.plot(x, slope, style, color=PALETTE[color], label=name)
-    left.set(xlabel="a", ylabel="F(a)", title="Going forward: the sign, and what stands for it")
+    left.set(xlabel="a", ylabel="F(a)", title="Going forward")
     right.set(xlabel="a", ylabel="F′(a)", title="Coming back")
     left.legend(fontsize=8)
     right.legend(fontsize=8)
