@@ -52,7 +52,13 @@ def test_each_order_of_horq_takes_n_beta_squared_away(seed, rows):
     for k in range(5):
         gain = left[k].square().sum(1) - left[k + 1].square().sum(1)
         torch.testing.assert_close(gain, 30 * beta[:, k] ** 2)
-    assert bool((beta[:, 1:] <= beta[:, :-1] + 1e-12).all())  # magnitudes decrease
+
+
+def test_the_error_falls_even_where_the_coefficients_rise():
+    x = torch.tensor([[0.0, 0.0, 0.0, 4.0]])
+    beta, signs = residual_signs(x, 2)
+    assert beta.tolist() == [[1.0, 1.5]]
+    assert (x - (beta[..., None] * signs).sum(1)).square().sum() == 16 - 4 * 1 - 4 * 1.5**2
 
 
 def test_horq_is_the_greedy_algorithm_on_each_picture():
