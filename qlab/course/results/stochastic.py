@@ -1,7 +1,6 @@
 """Chance in quantization: rounding at random without training, weights that live on a grid while they train, noise.
 
-Training as in `trained`. "On the grid" keeps no copy of the weights in floating point. The separable network is left
-out: its trainings take longer than those of all the others together.
+Training as in `trained`. "On the grid" keeps no copy of the weights in floating point.
 
 Survey-map rows: G1, G2, G3.
 """
@@ -94,6 +93,5 @@ FAMILY = Family(
         "Quant-Noise, all": Method(lambda t: _noisy(t, 1.0)),
         "Quant-Noise, half": Method(lambda t: _noisy(t, 0.5)),
     },
-    networks=("mlp", "convnet", "resnet"),
     rows="G1–G3",
 )
