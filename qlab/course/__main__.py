@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from qlab.course.cluster import workers
 from qlab.course.grading import grade, summary
 from qlab.course.results.sweep import FAMILIES, PLACE, sweep
 
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     results.add_argument("--seeds", type=int, default=3)
     results.add_argument("--jobs", type=int, default=1, help="entries at a time, one thread each")
     results.add_argument("--to", type=Path, default=PLACE, help="folder of the tables")
+    results.add_argument("--scheduler", help="of a Dask cluster, as tcp://HOST:8786; this machine by default")
     homework = commands.add_parser("grade", help="grade a lab with nbgrader, several submissions at once")
     homework.add_argument("lab", help="as lab1_uniform")
     homework.add_argument("--submitted", type=Path, required=True, help="folder of STUDENT/LAB/LAB.ipynb")
@@ -32,15 +34,19 @@ def main(arguments: list[str] | None = None) -> None:
     homework.add_argument("--source", type=Path, default=Path("labs/source"), help="folder of LAB/LAB.ipynb")
     homework.add_argument("--jobs", type=int, default=1, help="submissions at a time")
     homework.add_argument("--seconds", type=float, default=900, help="for one submission")
+    homework.add_argument("--scheduler", help="of a Dask cluster that shares this machine's files")
     chosen = parser.parse_args(arguments)
+    with workers(chosen.scheduler):
+        run(chosen)
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Run one command."""
     if chosen.command == "grade":
-        try:
-            grades = grade(chosen.lab, chosen.source, chosen.submitted, chosen.to, chosen.jobs, chosen.seconds)
-        except ValueError as error:
-            parser.exit(2, f"{error}\n")
+        grades = grade(chosen.lab, chosen.source, chosen.submitted, chosen.to, chosen.jobs, chosen.seconds)
         print(summary(grades))
-        return
-    sweep(chosen.family, chosen.seeds, chosen.jobs, chosen.to, chosen.networks)
+    else:
+        sweep(chosen.family, chosen.seeds, chosen.jobs, chosen.to, chosen.networks)
 
 
 if __name__ == "__main__":
