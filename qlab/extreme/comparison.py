@@ -82,6 +82,7 @@ METHODS: dict[str, ExtremeMethod] = {
     "BinaryConnect": ExtremeMethod("W1", lambda s: StochasticBinary(stochastic=False), None, 0.02, clip_latent),
     "BinaryConnect, coins": ExtremeMethod("W1", lambda s: StochasticBinary(seed=s), None, 0.02, clip_latent),
     "BWN": ExtremeMethod("W1", _bwn, None, 0.02),
+    "BWN, straight": ExtremeMethod("W1", lambda s: BWN(straight=True), None, 0.02),
     "LAB": ExtremeMethod("W1", lambda s: LossAware(), None, 0.02),
     "TWN": ExtremeMethod("W2", lambda s: TWN(), None, 0.02),
     "TTQ": ExtremeMethod("W2", lambda s: TTQ(), None, 0.05),

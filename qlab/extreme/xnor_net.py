@@ -30,6 +30,8 @@ class _BWN(FewLevels):
     def forward(self, w: Tensor) -> Tensor:
         rows = self.rows(w)
         alpha = rows.abs().mean(1, keepdim=True)
+        if self.choice.straight:
+            return instead(w, self.unrows(alpha.detach() * sign(rows), w))
         return self.unrows(alpha * instead(hard_tanh(rows), sign(rows)), w)
 
     def coded(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,6 +41,12 @@ class _BWN(FewLevels):
 @dataclass(frozen=True)
 class BWN(Few):
     """Weights of −α and +α, α = mean|W|: by default one α for each filter.
+
+    Parameters
+    ----------
+    straight : bool
+        True gives the gradient at W̃ to W as it is, as BinaryConnect and LAB do; False, the paper's way, multiplies it
+        by α and adds what α itself sends back.
 
     References
     ----------
@@ -53,6 +61,7 @@ class BWN(Few):
     Survey-map row: E2.
     """
 
+    straight: bool = False
     equation = _BWN
 
 

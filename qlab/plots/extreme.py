@@ -47,7 +47,8 @@ def draw_levels(ax: Axes, w: Tensor, values: Tensor, bins: int = 60) -> float:
     shares = count.double() / len(w)
     ax.vlines(levels, 0, shares * tall, color=PALETTE["vermilion"], lw=3, label="levels")
     for level, share in zip(levels.tolist(), shares.tolist(), strict=True):
-        ax.text(level, share * tall, f"{share:.0%}", ha="center", va="bottom", fontsize=8)
+        box = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1}
+        ax.text(level, share * tall, f"{share:.0%}", ha="center", va="bottom", fontsize=8, bbox=box)
     ax.set(xlabel="weight", ylabel="number of weights", ylim=(0, 1.15 * tall))
     ax.legend(fontsize=8, loc="upper left")
     return error

@@ -121,6 +121,15 @@ def test_the_gradient_of_bwn_is_that_of_its_equation():
         assert float(x.grad[0, i]) == pytest.approx((value(w + step) - value(w - step)) / (2 * h), abs=1e-6)
 
 
+def test_a_straight_gradient_passes_as_it_is_and_the_value_stays():
+    w, up = normal(6, 2, 9), normal(7, 2, 9)
+    x = w.clone().requires_grad_()
+    y = BWN(straight=True).module(None, w)(x)
+    y.backward(up)
+    torch.testing.assert_close(y.detach(), BWN().module(None, w)(w))
+    assert torch.equal(x.grad, up)
+
+
 def test_k_is_the_mean_of_the_magnitudes_in_each_window():
     conv = nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False)
     a = normal(8, 2, 3, 7, 7)
