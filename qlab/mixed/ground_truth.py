@@ -15,9 +15,10 @@ layer's quantizer does not depend on the bits of the others. The idea of a table
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -203,7 +204,9 @@ def make(network: str, chunk: int = 250) -> None:
     final = place(network)
     partial = final.with_name(f"{final.stem}.partial.npz")
     jobs = [(kind, start) for kind, n in (("validation", VALIDATION), ("test", TEST)) for start in range(0, n, chunk)]
-    state = {f"{k}_{w}": np.zeros(shape) for k in ("validation", "test") for w in ("right", "loss")}
+    state: dict[str, NDArray[Any]] = {
+        f"{k}_{w}": np.zeros(shape) for k in ("validation", "test") for w in ("right", "loss")
+    }
     state["done"] = np.array(0)
     if partial.exists():
         with np.load(partial) as file:
@@ -215,7 +218,7 @@ def make(network: str, chunk: int = 250) -> None:
         state[f"{kind}_loss"] += loss
         state["done"] += 1
         _save(partial, state)
-    finished = {
+    finished: dict[str, NDArray[Any]] = {
         "right": state["test_right"].astype(np.int16),
         "loss": (state["test_loss"] / TEST).astype(np.float32),
         "validation_right": state["validation_right"].astype(np.int16),
@@ -225,7 +228,7 @@ def make(network: str, chunk: int = 250) -> None:
     partial.unlink()
 
 
-def _save(path: Path, arrays: dict[str, NDArray[np.float64]]) -> None:
+def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
