@@ -77,7 +77,7 @@ def tapped(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]
 
     Survey-map row: D1.
     """
-    modules, seen = dict(model.named_modules()), {}
+    modules, seen = dict(model.named_modules()), dict[str, Tensor]()
     if odd := set(names) - modules.keys():
         raise ValueError(f"names must be modules of the model, got {', '.join(sorted(odd))}")
 
