@@ -3,8 +3,8 @@
 Weights only ("W1", "W2"): the trained ConvNet, as it is. Weights and activations ("W1A1"): the same with hard tanhs for
 its ReLUs, which a sign could not follow. Shortcuts: a residual network for signs, from scratch, because no trained one
 exists. The first and the last layer (and 1×1 convolutions on shortcuts) stay in floating point, which is the habit of
-these papers. Two epochs of 6,000 pictures; learning rates by a search over two values, on 1,000 of them held out.
-The table is made by `make_extreme_table`.
+most of these papers. Two epochs of 6,000 pictures; learning rates by a search over two values, on 1,000 of them held
+out. The table is made by `make_extreme_table`.
 """
 
 from __future__ import annotations
