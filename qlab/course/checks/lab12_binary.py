@@ -197,6 +197,11 @@ BINARIZE = Exercise(
             "the values must cancel: clipped + (sign − clipped).",
             lambda x: x.clamp(-1, 1) + _sign(x).detach(),
         ),
+        Mistake(
+            "the gradients cancel, too",
+            "what is taken off must be detached as well: the whole difference goes into .detach().",
+            lambda x: x.clamp(-1, 1) + _sign(x).detach() - x.clamp(-1, 1),
+        ),
     ],
     use=_pulled,
 )
@@ -255,6 +260,11 @@ BEST_ALPHA = Exercise(
             "the average is over one axis only",
             "a filter of a convolution has three axes: average over all of them. flatten(1) makes one of them.",
             lambda w: w.abs().mean(1),
+        ),
+        Mistake(
+            "it works for convolutions only",
+            "a linear layer's weight has two axes, a convolution's has four. flatten(1) makes two of them, always.",
+            lambda w: w.abs().mean((1, 2, 3)),
         ),
         Mistake(
             "it is the standard deviation",
@@ -392,6 +402,12 @@ TERNARIZE = Exercise(
             lambda w: _alpha(w).reshape(-1, *[1] * (w.ndim - 1)) * torch.sign(w),
         ),
         Mistake(
+            "α and Δ meet the wrong axis",
+            "one number for each filter, shape (filters,), has to become a column before it meets the weights: "
+            "keepdim=True, or reshape(-1, 1).",
+            lambda w: _alpha(w) * torch.sign(w),
+        ),
+        Mistake(
             "negative weights are all 0",
             "compare |w| with Δ, not w.",
             lambda w: _positive_only(w),
@@ -463,6 +479,11 @@ PACK = Exercise(
             "every bit is 1",
             "np.packbits takes what is not 0 for a 1, and −1 is not 0. Ask first whether the sign is positive.",
             lambda signs: _bytes(signs.numpy() != 0),
+        ),
+        Mistake(
+            "real numbers are packed",
+            "np.packbits takes whole numbers or booleans. Ask first whether each sign is positive.",
+            lambda signs: np.packbits(signs.numpy(), axis=1, bitorder="little"),
         ),
         Mistake(
             "all rows are packed into one",
@@ -646,6 +667,26 @@ def _layer(way: Way = _ste_way, keep: bool = False) -> type[nn.Module]:
     return BinaryLinear
 
 
+class _Biased(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _ste_way(x, self.weight) + self.bias
+
+
+class _Assigned(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        setattr(self, "weight", _binarize(self.weight))  # noqa: B010
+        return F.linear(_binarize(x), self.weight)
+
+
 def _worked(layer: Any, w: Tensor, x: Tensor, grad: Tensor) -> dict[str, Any]:
     if layer is None or layer is ...:
         raise NotImplementedError
@@ -743,6 +784,21 @@ BINARY_LINEAR = Exercise(
             "the gradients are not clipped",
             "binarize lets them pass where |x| ≤ 1, and |w| ≤ 1, only.",
             _layer(lambda x, w: F.linear(x + (_sign(x) - x).detach(), w + (_sign(w) - w).detach())),
+        ),
+        Mistake(
+            "the weight is not transposed",
+            "weight is (outputs, inputs), and x is (batch, inputs): transpose it, or let F.linear do so.",
+            _layer(lambda x, w: _binarize(x) @ _binarize(w)),
+        ),
+        Mistake(
+            "there is a bias",
+            "the BatchNorm that follows has one. Leave it out: the sums stay whole numbers.",
+            _Biased,
+        ),
+        Mistake(
+            "the signs are assigned to the weight",
+            "self.weight is the real weight and must stay. Call the signs by another name, a local one.",
+            _Assigned,
         ),
         Mistake(
             "only the output is binary",
