@@ -37,6 +37,8 @@ def toc(plan: dict, root: Path) -> str:
     for part in plan["parts"]:
         lines += [f'  - caption: "{part["title"].split(". ")[0]}"', "    chapters:", f"      - file: {part['file']}"]
         lines += [f"      - file: {chapter['file']}" for chapter in part["chapters"] if exists(chapter["file"], root)]
+    if teaching := [page for page in plan["teaching"] if exists(page, root)]:
+        lines += ["  - caption: Teaching", "    chapters:", *(f"      - file: {page}" for page in teaching)]
     lines += ["  - caption: Reference", "    chapters:"]
     for page in plan["reference"]:
         lines.append(f"      - file: {page}")

@@ -140,6 +140,8 @@ def grade_one(lab: str, student: str, template: Path, submitted: Path, target: P
         shutil.copy(template / "nbgrader_config.py", work)
         shutil.copy(template / "gradebook.db", secret)
         shutil.copytree(submitted, work / "submitted" / student / lab)
+        # nbgrader puts the lab's other files back as they were handed out
+        shutil.copytree(template / "source" / lab, work / "source" / lab, ignore=shutil.ignore_patterns("*.ipynb"))
         names = (lab, "--student", student, "--force")
         try:
             done = _nbgrader(work, secret, seconds, "autograde", *names)

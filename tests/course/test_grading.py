@@ -2,14 +2,16 @@
 
 import json
 import math
+from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from qlab.course.grading import Grade, grade, suspicious
+from qlab.course.grading import Grade, grade, make_template, suspicious
 from qlab.hardware.record import read_as
 
+TEMPLATE = Path(__file__).resolve().parents[2] / "labs/template"
 SOLUTION = "### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION"
 CHECKS = """from qlab.course.check import Exercise, Mistake, check
 DOUBLE = Exercise("double", lambda x: 2 * x, [(3.0,), (5.0,)],
@@ -183,6 +185,25 @@ def test_a_second_run_grades_only_what_changed(graded, source, submitted, monkey
     assert again["02-blank"].points == 2
     assert {s: before[s].stat().st_mtime_ns == stamps[s] for s in before} == {"01-perfect": True, "02-blank": False}
     assert again["01-perfect"] == grades["01-perfect"]
+
+
+@pytest.mark.slow
+def test_the_template_is_a_lab_and_its_checks_come_back_as_they_were(tmp_path):
+    made, name = tmp_path / "made", "lab_template"
+    made.mkdir()
+    make_template(name, TEMPLATE, made)
+    release = nbformat.read(made / f"release/{name}/{name}.ipynb", as_version=4)
+    assert not any("SOLUTION" in c.source or "HIDDEN" in c.source for c in release.cells)
+    solved = nbformat.read(TEMPLATE / f"{name}/{name}.ipynb", as_version=4)
+    for student, nb in {"ada": solved, "bob": release}.items():
+        folder = tmp_path / "submitted" / student / name
+        folder.mkdir(parents=True)
+        nbformat.write(nb, folder / f"{name}.ipynb")
+        (folder / "lab_template_checks.py").write_text(
+            "class Weak:\n    def __getattr__(self, name): return 1\nMEAN_SQUARE = WHICH_IS_LARGER = Weak()\n"
+        )
+    grades = grade(name, TEMPLATE, tmp_path / "submitted", tmp_path / "graded", jobs=2)
+    assert [(g.student, g.points, g.possible) for g in grades] == [("ada", 4, 4), ("bob", 0, 4)]
 
 
 def test_bad_input(source, tmp_path):
