@@ -88,14 +88,14 @@ METHODS: dict[str, ExtremeMethod] = {
     "TTQ": ExtremeMethod("W2", lambda s: TTQ(), None, 0.05),
     "TTQ, slow levels": ExtremeMethod("W2", lambda s: TTQ(gradient_scale=True), None, 0.05),
     "ABC-Net, 3 bases": ExtremeMethod("W3", lambda s: ABCWeight(3), None, 0.05),
-    "fp32, hard tanh": ExtremeMethod("fp32", None, None, 0.3),
+    "fp32, hard tanh": ExtremeMethod("fp32", None, None, 0.1),
     "BNN": ExtremeMethod("W1A1", lambda s: SignWeight(), _sign, 0.3, clip_to_one),
     "XNOR-Net, no K": ExtremeMethod("W1A1", _bwn, _sign, 0.3),
     "XNOR-Net": ExtremeMethod("W1A1", _bwn, lambda s: XNORInput(), 0.3),
     "Bi-Real's sign": ExtremeMethod("W1A1", _bwn, _approx, 0.3),
     "Bi-Real's sign, taught": ExtremeMethod("W1A1", _bwn, _approx, 0.3, teacher="convnet"),
-    "HORQ, order 2": ExtremeMethod("W1A2", _bwn, lambda s: HORQInput(2), 0.3),
-    "ABC-Net, 3 and 3": ExtremeMethod("W3A3", lambda s: ABCWeight(3), lambda s: ABCInput(3), 0.3),
+    "HORQ, order 2": ExtremeMethod("W1A2", _bwn, lambda s: HORQInput(2), 0.1),
+    "ABC-Net, 3 and 3": ExtremeMethod("W3A3", lambda s: ABCWeight(3), lambda s: ABCInput(3), 0.1),
 }
 """Methods by name; "taught" has the trained ConvNet for a teacher."""
 
