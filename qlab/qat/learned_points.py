@@ -88,7 +88,7 @@ class _Points(nn.Module):
     def nearest(self, v: Tensor) -> Tensor:
         """Return k, the place of the level nearest to v/α among the levels in ascending order."""
         p = self.points.detach().sort().values
-        return torch.bucketize(v.detach() / self.alpha, (p[1:] + p[:-1]) / 2)
+        return torch.bucketize((v.detach() / self.alpha).contiguous(), (p[1:] + p[:-1]) / 2)
 
     def forward(self, v: Tensor) -> Tensor:
         levels = self.points.sort().values[self.nearest(v)]
@@ -99,6 +99,7 @@ class _Points(nn.Module):
     def stored(self, v: Tensor) -> QuantizedTensor:
         """Return codes and table of levels; levels that have met are one."""
         p = (self.alpha * self.points.detach()).unique()
-        grid = Codebook(tuple(p.tolist()) if len(p) > 1 else (float(p[0]), float(p[0]) + 1.0))
+        out_of_reach = p[-1:] + 4 * (v.detach().abs().max() + p.abs().max()) + 1  # a table needs two levels
+        grid = Codebook(tuple((p if len(p) > 1 else torch.cat([p, out_of_reach])).tolist()))
         one = Params(torch.ones(1, device=v.device), torch.zeros(1, dtype=torch.int32, device=v.device))
         return Quantizer(grid).quantize(v.detach(), one)
