@@ -25,7 +25,7 @@ def test_walk_is_one_by_one():
     for i, j, k in product(range(2), repeat=3):
         logits = quantized[bits[i], bits[j], bits[k]](x)
         assert right[i, j, k] == (logits.argmax(1) == labels).sum()
-        assert loss[i, j, k] == pytest.approx(float(F.cross_entropy(logits, labels, reduction="sum")), rel=1e-5)
+        assert loss[i, j, k] == pytest.approx(F.cross_entropy(logits.detach(), labels, reduction="sum").item(), rel=1e-5)
 
 
 def test_shortcuts_are_refused():
@@ -38,7 +38,7 @@ def test_shipped_table_is_whole():
     for network, layers in (("mlp", 3), ("convnet", 5)):
         truth = ground_truth(network)
         assert truth.right.shape == truth.validation_loss.shape == (5,) * layers
-        assert truth.accuracy.min() > 0.05 and truth.accuracy.max() > 0.9
+        assert 0.05 < truth.accuracy.min() < 0.85 < truth.accuracy.max()
         assert np.isfinite(truth.loss).all() and truth.commit and truth.torch and truth.machine
         assert truth.nbytes[truth.index((4,) * layers)] == truth.nbytes.max()
 
