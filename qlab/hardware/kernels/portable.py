@@ -1,0 +1,63 @@
+"""The products on packed weights in plain Numba: what a compiler makes of the definition, on any processor.
+
+    out[j, i] = Σ_k u[i, k]·x[j, k],      or, for one bit, popcount(u[i] xor x[j])
+
+Every term is cast back to int32. Without that, Numba widens sums of int32 to int64 and half of each vector is wasted.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+import numba
+import numpy as np
+
+__all__ = ["KERNELS"]
+
+_jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+
+
+@_jit
+def _eight(w, x, out, begin, end):
+    flat = x.reshape(x.shape[0], -1)
+    for i in range(begin, end):
+        for j in range(x.shape[0]):
+            total = np.int32(0)
+            for k in range(w.shape[1]):
+                total = np.int32(total + np.int32(np.int32(w[i, k]) * np.int32(flat[j, k])))
+            out[j, i] = total
+
+
+@_jit
+def _fields(w, x, out, begin, end):
+    """Four and two bits: a byte holds F codes of b = 8/F bits; x is laid as (batch, registers, F, 32)."""
+    bits = np.uint8(8 // x.shape[2])
+    mask = np.uint8((1 << bits) - 1)
+    for i in range(begin, end):
+        for j in range(x.shape[0]):
+            total = np.int32(0)
+            for register in range(x.shape[1]):
+                bytes_ = w[i, 32 * register : 32 * register + 32]
+                for f in range(x.shape[2]):
+                    partner, shift = x[j, register, f], np.uint8(f * bits)
+                    for k in range(32):
+                        u = np.int32(np.uint8(bytes_[k] >> shift) & mask)
+                        total = np.int32(total + np.int32(u * np.int32(partner[k])))
+            out[j, i] = total
+
+
+@_jit
+def _one(w, x, out, begin, end):
+    """Bits that differ, 64 at a time: the classical count by halves (Warren, *Hacker's Delight*, section 5-1)."""
+    words, partners = w.view(np.uint64), x.view(np.uint64)
+    for i in range(begin, end):
+        for j in range(x.shape[0]):
+            total = np.uint64(0)
+            for k in range(words.shape[1]):
+                v = words[i, k] ^ partners[j, k]
+                v = v - ((v >> np.uint64(1)) & np.uint64(0x5555555555555555))
+                v = (v & np.uint64(0x3333333333333333)) + ((v >> np.uint64(2)) & np.uint64(0x3333333333333333))
+                v = (v + (v >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+                total += (v * np.uint64(0x0101010101010101)) >> np.uint64(56)
+            out[j, i] = total
+
+
+KERNELS = {8: _eight, 4: _fields, 2: _fields, 1: _one}
+"""kernel(weights, activations, out, first row, row after the last), for each number of bits."""
