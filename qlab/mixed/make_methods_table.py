@@ -1,4 +1,4 @@
-"""Make the table of all methods again: ``python -m qlab.mixed.make_methods_table`` (about 7 minutes of one core).
+"""Make the table of all methods again: ``python -m qlab.mixed.make_methods_table`` (about 10 minutes of one core).
 
 Three seeds under five budgets on the MLP and the ConvNet. The CSV is rewritten after each run, under a temporary name,
 then renamed; what it holds already is not run again. Each line notes commit, PyTorch and machine.

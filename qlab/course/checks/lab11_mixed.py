@@ -349,7 +349,7 @@ HESSIAN_PRODUCT = Exercise(
         ),
         Mistake(
             "the first gradient is still in it",
-            "`backward()` adds to what w.grad holds already. torch.autograd.grad returns a gradient and leaves w alone.",
+            "`backward()` adds to what w.grad holds already. torch.autograd.grad leaves w alone.",
             lambda loss, w, v: _gradient(loss, w) + _hessian_product(loss, w, v),
         ),
         Mistake(
