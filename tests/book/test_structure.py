@@ -18,6 +18,26 @@ FILES = {chapter["file"] for chapter in CHAPTERS}
 NOTEBOOKS = sorted(p.relative_to(ROOT).as_posix() for d in ("book", "labs") for p in (ROOT / d).rglob("*.ipynb"))
 NOTEBOOKS = [name for name in NOTEBOOKS if ".ipynb_checkpoints" not in name]
 PAGES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "book").glob("*.md"))
+# Chapters that have no questions yet; some of them may not be written yet either.
+WITHOUT_QUESTIONS = {
+    "book/advanced/mixed_precision",
+    "book/advanced/hardware_aware",
+    "book/advanced/distillation",
+    "book/advanced/binary_ternary",
+    "book/advanced/vector",
+    "book/hardware/energy_throughput",
+    "book/hardware/kernels",
+    "book/hardware/cost_models",
+    "book/future/software",
+    "book/future/codesign",
+    "book/future/quantized_training",
+}
+WITH_QUESTIONS = [
+    chapter["file"]
+    for chapter in CHAPTERS
+    if chapter["file"].startswith("book/") and (ROOT / (chapter["file"] + ".ipynb")).exists()
+    if chapter["file"] not in WITHOUT_QUESTIONS
+]
 # What makes a browser fetch: sources of elements, imports and fetches; an ordinary link does not.
 FETCHES = re.compile(r"""(?:src\s*=|@import|url\(|fetch\(|import\()\s*["'\\(]*https?://""")
 
@@ -78,6 +98,44 @@ def test_chapter_has_its_sections_and_a_claim(name):
     claims = [cell for cell in cells if "claim" in cell["metadata"].get("tags", [])]
     assert claims
     assert all("assert" in "".join(cell["source"]) for cell in claims)
+
+
+def questions(name):
+    """Read the section `Check yourself` of a chapter: for each question its options (letter, title, answer)."""
+    cells = notebook(f"{name}.ipynb")["cells"]
+    text = "\n" + "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    assert "\n## Check yourself\n" in text
+    section, *after = re.split(r"^## ", text.split("\n## Check yourself\n")[1], flags=re.MULTILINE)
+    assert after[0].startswith("Exercises")
+    blocks = re.split(r"^\*\*(\d+)\. .+\*\*$", section, flags=re.MULTILINE)
+    option = r"^:::\{dropdown\} ([A-D])\. (\S.*)\n:class-container: qlab-quiz\n\n(.+)\n:::$"
+    found = [re.findall(option, block, re.MULTILINE) for block in blocks[2::2]]
+    assert [int(number) for number in blocks[1::2]] == list(range(1, len(found) + 1))
+    assert section.count("{dropdown}") == sum(map(len, found)), "an option that is not written like the others"
+    return found
+
+
+@pytest.mark.parametrize("name", WITH_QUESTIONS)
+def test_chapter_ends_in_questions_with_one_right_answer_each(name):
+    asked = questions(name)
+    assert len(asked) >= 3
+    right = [letter for options in asked for letter, _, answer in options if answer.startswith("Right: ")]
+    for options in asked:
+        assert 3 <= len(options) <= 4
+        assert "".join(letter for letter, _, _ in options) == "ABCD"[: len(options)]
+        assert all(re.match("(Right|No|Not quite): ", answer) for _, _, answer in options)
+        assert sum(answer.startswith("Right: ") for _, _, answer in options) == 1
+    assert len(set(right)) > 1, "always the same letter"
+
+
+def test_right_answers_stand_at_all_letters_and_are_not_told_by_their_length():
+    asked = [options for name in WITH_QUESTIONS for options in questions(name)]
+    place = [next(k for k, option in enumerate(options) if option[2].startswith("Right")) for options in asked]
+    assert all(place.count(k) > 0.12 * len(asked) for k in range(4))
+    lengths = [[len(title) for _, title, _ in options] for options in asked]
+    for extreme in (min, max):
+        told = sum(own.index(extreme(own)) == k for own, k in zip(lengths, place, strict=True))
+        assert told < 0.45 * len(asked)
 
 
 def test_every_citation_is_in_the_bibliography_and_keys_are_unique():
