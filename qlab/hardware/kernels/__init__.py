@@ -6,7 +6,7 @@
 | `products` | the product, by a backend that you see and choose | C6 |
 | `portable` | the loops in plain Numba, for every processor | C6 |
 | `avx2` | the same loops with the vector instructions of x86 spelled out | C6 |
-| `measure` | ratios to PyTorch and ONNX Runtime, and the limit by memory: `python -m qlab.hardware.kernels.measure` | C6 |
+| `measure` | ratios to PyTorch and ONNX Runtime: `python -m qlab.hardware.kernels.measure` | C6 |
 
 Survey-map row: C6.
 """

@@ -161,24 +161,46 @@ def _sum(build, total):
     return scalar if element.width == 32 else build.trunc(scalar, I32)
 
 
-def _loops(kernel):
-    """Return kernel(w, x, out, begin, end): walk over the tiles, blocks of weights outermost."""
-    pair, single = _tile(kernel, ROWS, 2), _tile(kernel, ROWS, 1)
-
-    @numba.njit(nogil=True, error_model="numpy")
-    def walk(w, x, out, begin, end):
-        batch = x.shape[0]
-        for first in range(begin, end, BLOCK):
-            last = min(first + BLOCK, end)
-            for j in range(0, batch - 1, 2):
-                for i in range(first, last, ROWS):
-                    pair(w, i, x, j, out)
-            if batch % 2:
-                for i in range(first, last, ROWS):
-                    single(w, i, x, batch - 1, out)
-
-    return walk
+@numba.njit(nogil=True, error_model="numpy")
+def _walk(pair, single, w, x, out, begin, end):
+    """Walk over the tiles, blocks of weights outermost; the last activation of an odd batch goes alone."""
+    batch = x.shape[0]
+    for first in range(begin, end, BLOCK):
+        last = min(first + BLOCK, end)
+        for j in range(0, batch - 1, 2):
+            for i in range(first, last, ROWS):
+                pair(w, i, x, j, out)
+        if batch % 2:
+            for i in range(first, last, ROWS):
+                single(w, i, x, batch - 1, out)
 
 
-KERNELS = {8: _loops(_Eight), 4: _loops(_Four), 2: _loops(_Two), 1: _loops(_One)}
+_jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+_pair8, _single8 = _tile(_Eight, ROWS, 2), _tile(_Eight, ROWS, 1)
+_pair4, _single4 = _tile(_Four, ROWS, 2), _tile(_Four, ROWS, 1)
+_pair2, _single2 = _tile(_Two, ROWS, 2), _tile(_Two, ROWS, 1)
+_pair1, _single1 = _tile(_One, ROWS, 2), _tile(_One, ROWS, 1)
+
+
+@_jit
+def _eight(w, x, out, begin, end):
+    _walk(_pair8, _single8, w, x, out, begin, end)
+
+
+@_jit
+def _four(w, x, out, begin, end):
+    _walk(_pair4, _single4, w, x, out, begin, end)
+
+
+@_jit
+def _two(w, x, out, begin, end):
+    _walk(_pair2, _single2, w, x, out, begin, end)
+
+
+@_jit
+def _one(w, x, out, begin, end):
+    _walk(_pair1, _single1, w, x, out, begin, end)
+
+
+KERNELS = {8: _eight, 4: _four, 2: _two, 1: _one}
 """kernel(weights, activations, out, first row, row after the last), for each number of bits."""

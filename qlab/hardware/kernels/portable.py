@@ -9,7 +9,7 @@ Every term is cast back to int32. Without that, Numba widens sums of int32 to in
 import numba
 import numpy as np
 
-__all__ = ["KERNELS"]
+__all__ = ["KERNELS", "only_signs", "row_sums"]
 
 _jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 
@@ -28,17 +28,17 @@ def _eight(w, x, out, begin, end):
 @_jit
 def _fields(w, x, out, begin, end):
     """Four and two bits: a byte holds F codes of b = 8/F bits; x is laid as (batch, registers, F, 32)."""
-    bits = np.uint8(8 // x.shape[2])
-    mask = np.uint8((1 << bits) - 1)
+    bits = np.int32(8 // x.shape[2])
+    mask = np.int32((1 << bits) - 1)
     for i in range(begin, end):
         for j in range(x.shape[0]):
             total = np.int32(0)
             for register in range(x.shape[1]):
                 bytes_ = w[i, 32 * register : 32 * register + 32]
                 for f in range(x.shape[2]):
-                    partner, shift = x[j, register, f], np.uint8(f * bits)
+                    partner, shift = x[j, register, f], np.int32(f * bits)
                     for k in range(32):
-                        u = np.int32(np.uint8(bytes_[k] >> shift) & mask)
+                        u = np.int32(np.int32(np.int32(bytes_[k]) >> shift) & mask)
                         total = np.int32(total + np.int32(u * np.int32(partner[k])))
             out[j, i] = total
 
@@ -57,6 +57,28 @@ def _one(w, x, out, begin, end):
                 v = (v + (v >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
                 total += (v * np.uint64(0x0101010101010101)) >> np.uint64(56)
             out[j, i] = total
+
+
+@_jit
+def row_sums(x):
+    """Σ_k x[n, k] of int8, for the correction by q_min; PyTorch's own integer sum takes longer than a kernel."""
+    sums = np.empty(x.shape[0], np.int32)
+    for n in range(x.shape[0]):
+        total = np.int32(0)
+        for k in range(x.shape[1]):
+            total = np.int32(total + np.int32(x[n, k]))
+        sums[n] = total
+    return sums
+
+
+@_jit
+def only_signs(x):
+    """Whether all is −1 or +1."""
+    wrong = np.uint8(0)
+    for n in range(x.shape[0]):
+        for k in range(x.shape[1]):
+            wrong |= np.uint8((x[n, k] != 1) & (x[n, k] != -1))
+    return wrong == 0
 
 
 KERNELS = {8: _eight, 4: _fields, 2: _fields, 1: _one}

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qlab.hardware.kernels.portable import only_signs, row_sums
 from qlab.hardware.kernels.weights import ROWS, PackedMatrix, arrange
 
 __all__ = ["BACKENDS", "available", "product"]
@@ -86,9 +87,9 @@ def product(weight: PackedMatrix, x: Tensor, backend: str | None = None, threads
         raise TypeError(f"x must be a tensor of int8, got {getattr(x, 'dtype', type(x).__name__)}")
     if x.ndim not in (1, 2) or x.shape[-1] != weight.shape[1] or len(x) == 0:
         raise ValueError(f"x must have shape ({weight.shape[1]},) or (batch, {weight.shape[1]}), got {tuple(x.shape)}")
-    if weight.bits == 1 and not bool((x.abs() == 1).all()):
+    batch = (x if x.ndim == 2 else x[None]).contiguous()
+    if weight.bits == 1 and not only_signs(batch.numpy()):
         raise ValueError("x must hold −1 and +1 only beside weights of one bit")
-    batch = x if x.ndim == 2 else x[None]
     out = _plain(weight, batch) if backend == "numpy" else _compiled(weight, batch, backend, threads)
     return out if x.ndim == 2 else out[0]
 
@@ -114,7 +115,8 @@ def _compiled(weight: PackedMatrix, x: Tensor, backend: str, threads: int | None
     else:
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(lambda part: kernel(weight.data, laid, out, *part), pairwise(ends)))
-    sums = torch.from_numpy(out)[:, : weight.shape[0]]
     if weight.bits == 1:
-        return weight.shape[1] - 2 * sums
-    return sums - (1 << weight.bits - 1) * x.sum(1, dtype=torch.int32)[:, None]
+        np.subtract(weight.shape[1], 2 * out, out=out)
+    else:
+        out -= (row_sums(x.numpy()) << weight.bits - 1)[:, None]
+    return torch.from_numpy(out[:, : weight.shape[0]])
