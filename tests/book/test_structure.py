@@ -22,8 +22,6 @@ PAGES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "book").glob("*.m
 WITHOUT_QUESTIONS = {
     "book/advanced/mixed_precision",
     "book/advanced/hardware_aware",
-    "book/advanced/distillation",
-    "book/advanced/binary_ternary",
     "book/advanced/vector",
     "book/hardware/energy_throughput",
     "book/hardware/kernels",
