@@ -1,4 +1,4 @@
-"""Make the table of quantized training again: ``python -m qlab.training.make_training_table`` (about 8 minutes).
+"""Make the table of quantized training again: ``python -m qlab.training.make_training_table`` (about 10 minutes).
 
 The CSV is rewritten after each run, and what it holds is not run again. Each line notes commit, PyTorch and machine.
 """
@@ -21,6 +21,7 @@ def jobs() -> Iterator[Job]:
     plan = [("fp32", "nothing"), ("int8", "nothing"), ("fp8", "nothing"), ("int4", "nothing")]
     plan += [("int8", w) for w in REMOVED[1:] if w not in ("gradient format", "gradient scale")]
     plan += [("fp8", w) for w in REMOVED[1:] if w != "gradient rounding"]
+    plan += [("int4", w) for w in ("master", "master, stochastic", "gradient rounding", "everything")]
     for recipe, without in plan:
         yield from (("convnet", recipe, without, EPOCHS, seed) for seed in SEEDS)
     for recipe, without in [("fp32", "nothing"), ("fp8", "nothing"), *(("fp8", a) for a in ACCUMULATORS)]:
