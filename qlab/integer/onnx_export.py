@@ -15,6 +15,7 @@ Sources: ONNX operator set 21, QuantizeLinear; Jacob et al. 2018, equation 11 (s
 
 from __future__ import annotations
 
+import copy
 import operator
 import os
 from collections.abc import Callable
@@ -27,10 +28,10 @@ from torch import Tensor, fx, nn
 
 from qlab.granularity import PerChannel, PerTensor
 from qlab.grids import Asymmetric, Symmetric
-from qlab.network import LAYERS, stored_weight
+from qlab.network import LAYERS, quantizable_layers, stored_weight
 from qlab.quantizer import to_torch_zero_point
 
-__all__ = ["to_onnx"]
+__all__ = ["stored_biases", "to_onnx"]
 
 
 class _LayersAreLeaves(fx.Tracer):
@@ -41,7 +42,8 @@ class _LayersAreLeaves(fx.Tracer):
 class _Writer:
     """Collects nodes and constants of an ONNX graph."""
 
-    def __init__(self) -> None:
+    def __init__(self, unsigned_weights: bool = False) -> None:
+        self.unsigned_weights = unsigned_weights
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
@@ -61,7 +63,7 @@ class _Writer:
         return name
 
 
-def to_onnx(model: nn.Module, example: Tensor, path: str | Path | None = None) -> bytes:
+def to_onnx(model: nn.Module, example: Tensor, path: str | Path | None = None, unsigned_weights: bool = False) -> bytes:
     """Return `model` as an ONNX model; quantized layers of `qlab.network.quantize` in QDQ form.
 
     Parameters
@@ -73,6 +75,9 @@ def to_onnx(model: nn.Module, example: Tensor, path: str | Path | None = None) -
         For the shape of the input; the batch dimension is left free.
     path : path, optional
         Also write the model there (atomically).
+    unsigned_weights : bool
+        Store 8-bit weights as uint8 with zero point 128 instead of int8 with zero point 0: the same numbers. Fused
+        int8 kernels of x86 processors without VNNI saturate; those for uint8 do not.
 
     Returns
     -------
@@ -91,7 +96,7 @@ def to_onnx(model: nn.Module, example: Tensor, path: str | Path | None = None) -
     if model.training:
         raise ValueError("model must be in eval mode: call model.eval() before exporting")
     modules = dict(model.named_modules())
-    writer, output = _Writer(), ""
+    writer, output = _Writer(unsigned_weights), ""
     names: dict[Any, str] = {}
     for node in _LayersAreLeaves().trace(model).nodes:
         inputs = [names[a] for a in node.args if isinstance(a, fx.Node) and a in names]
@@ -122,6 +127,47 @@ def to_onnx(model: nn.Module, example: Tensor, path: str | Path | None = None) -
         temporary.write_bytes(data)
         os.replace(temporary, path)
     return bytes(data)
+
+
+def stored_biases(model: nn.Module) -> nn.Module:
+    """Return a copy whose biases are those of the file, b ← S_a·S_W·Int(b/(S_a·S_W)).
+
+    The simulation keeps biases in floating point, the file holds int32. So this copy, not the model itself, is the
+    function that was exported. A bias moves by at most S_a·S_W/2;
+    layers without quantized weight and input keep theirs.
+
+    Parameters
+    ----------
+    model : nn.Module
+        As for `to_onnx`.
+
+    Examples
+    --------
+    >>> from qlab import Asymmetric, Quantizer, Recipe, Symmetric, quantize
+    >>> layer = nn.Linear(2, 1)
+    >>> _ = nn.init.ones_(layer.weight), nn.init.constant_(layer.bias, 0.3)
+    >>> recipe = Recipe(Quantizer(Symmetric(2)), Quantizer(Asymmetric(2)))
+    >>> model = quantize(nn.Sequential(layer), recipe, [torch.ones(1, 2)])
+    >>> stored_biases(model)[0].bias.item()  # S_W = 1, S_a = 1/3: one unit
+    0.3333333432674408
+
+    Survey-map row: F1.
+    """
+    model = copy.deepcopy(model)
+    for layer in quantizable_layers(model).values():
+        stored = stored_weight(layer)
+        if stored is None or layer.bias is None or not hasattr(layer, "activation_quantizer"):
+            continue
+        codes, scale = _bias_codes(layer.bias.detach(), stored.params.scale, layer.activation_quantizer.params.scale)
+        layer.bias.data = codes * scale
+    return model
+
+
+def _bias_codes(bias: Tensor, weight_scale: Tensor, input_scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the bias in units of the accumulator, int32, and the units."""
+    scale = (weight_scale.expand(bias.numel()) * input_scale).contiguous()
+    limits = torch.iinfo(torch.int32)
+    return (bias.double() / scale.double()).round().clamp(limits.min, limits.max).to(torch.int32), scale
 
 
 def _module(w: _Writer, module: Any, name: str, inputs: list[str]) -> str:
@@ -172,9 +218,7 @@ def _layer(w: _Writer, layer: Any, name: str, source: str) -> str:
         if stored is None or input_scale is None:
             inputs.append(w.constant(f"{name}.bias", bias.numpy()))
         else:  # int32 in units of the accumulator
-            scale = (stored.params.scale.expand(bias.numel()) * input_scale).contiguous()
-            limits = torch.iinfo(torch.int32)
-            codes = (bias.double() / scale.double()).round().clamp(limits.min, limits.max).to(torch.int32)
+            codes, scale = _bias_codes(bias, stored.params.scale, input_scale)
             parts = [
                 w.constant(f"{name}.bias.codes", codes.numpy()),
                 w.constant(f"{name}.bias.scale", scale.numpy()),
@@ -224,11 +268,16 @@ def _quantized_weight(w: _Writer, stored: Any, name: str) -> str:
         raise ValueError(f"layer {name!r}: weights must be per tensor or per channel, got {stored.granularity}")
     onnx_type = TensorProto.INT4 if stored.grid.bits == 4 else None
     per_channel = stored.granularity == PerChannel(0)
-    scale = stored.params.scale.numpy()
+    scale = stored.params.scale.numpy() if per_channel else stored.params.scale.numpy()[0]
+    codes, unsigned = stored.codes.numpy(), w.unsigned_weights and onnx_type is None
+    if unsigned:
+        codes = (codes.astype(np.int16) + 128).astype(np.uint8)
     parts = [
-        w.constant(f"{name}.weight.codes", stored.codes.numpy(), onnx_type),
-        w.constant(f"{name}.weight.scale", scale if per_channel else scale[0]),
+        w.constant(f"{name}.weight.codes", codes, onnx_type),
+        w.constant(f"{name}.weight.scale", scale),
     ]
+    if unsigned:
+        parts.append(w.constant(f"{name}.weight.zero_point", np.full(np.shape(scale), 128, np.uint8)))
     return w.node("DequantizeLinear", parts, f"{name}.weight", **({"axis": 0} if per_channel else {}))
 
 
