@@ -28,7 +28,7 @@ from qlab.mixed.dnas import DifferentiableSearch, DifferentiableSettings, differ
 from qlab.mixed.evolution import EvolutionSettings, Search, evolve, random_search
 from qlab.mixed.ground_truth import GroundTruth, evaluate_all, ground_truth, truth_pictures
 from qlab.mixed.haq import HAQSettings, haq
-from qlab.mixed.hawq import hawq_allocate, hawq_order, top_eigenvalues
+from qlab.mixed.hawq import hawq_allocate, hawq_order, monotone_choices, top_eigenvalues
 from qlab.mixed.hawq_v2 import Traces, hawq_v2_sensitivity, hutchinson_traces
 from qlab.mixed.hessian import hessian_product
 from qlab.mixed.integer_program import Budget, integer_program
@@ -73,6 +73,7 @@ __all__ = [
     "integer_program",
     "loss_sensitivity",
     "methods_table",
+    "monotone_choices",
     "noise_sensitivity",
     "oracle",
     "pareto_front",

@@ -15,6 +15,7 @@ Hutchinson 1989, *A stochastic estimator of the trace of the influence matrix*.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,9 +42,17 @@ class Traces(NamedTuple):
 
 
 def hutchinson_traces(
-    model: nn.Module, x: Tensor, labels: Tensor, samples: int = 50, seed: int = 0, progress: bool = False
+    model: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    samples: int = 50,
+    seed: int = 0,
+    names: Sequence[str] | None = None,
+    progress: bool = False,
 ) -> Traces:
-    """Return Hutchinson's estimate of tr(H_i) for every layer.
+    """Return Hutchinson's estimate of tr(H_i) for every layer, or for some.
+
+    All layers share the vectors, which is cheap; the blocks between them add noise, so that a layer alone needs fewer.
 
     Parameters
     ----------
@@ -52,6 +61,8 @@ def hutchinson_traces(
     samples : int
         Numbers of vectors v, at least 2; the standard error falls as 1/√samples.
     seed : int
+    names : sequence of str, optional
+        Of the layers to estimate; all by default.
     progress : bool
         Show a bar.
 
@@ -68,7 +79,7 @@ def hutchinson_traces(
     """
     if samples < 2:
         raise ValueError(f"samples must be at least 2, to tell a standard error, got {samples}")
-    weights, product = hessian_product(model, x, labels)
+    weights, product = hessian_product(model, x, labels, names)
     generator = torch.Generator().manual_seed(seed)
     found = []
     for _ in tqdm(range(samples), "Hutchinson", disable=not progress):

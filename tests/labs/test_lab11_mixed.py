@@ -43,6 +43,7 @@ def test_bytes_agree_with_the_library():
         assert ours == space.total(space.nbytes, choice)
 
 
+@pytest.mark.slow
 @pytest.mark.row("M1")
 def test_sensitivity_agrees_with_pytorch_and_the_library():
     z, changed = lab.SENSITIVITY.cases[1]

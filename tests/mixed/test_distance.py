@@ -55,7 +55,7 @@ def test_shipped_table_of_methods():
 
 @pytest.mark.slow
 @pytest.mark.row("M5")
-@pytest.mark.parametrize("method", ["uniform", "weight noise", "KL", "HAWQ", "HAWQ-V2", "evolution", "HAQ", "DNAS"])
+@pytest.mark.parametrize("method", ["KL", "HAWQ-V2", "evolution"])
 def test_run_made_again(method):
     old = next(r for r in methods_table() if (r.network, r.method, r.mean_bits) == ("mlp", method, 2.25))
     new = run_method("mlp", method, 2.25, 0)

