@@ -1,6 +1,16 @@
 """What low precision costs and saves on hardware: counting, modelling energy, measuring time.
 
-Survey-map rows: C1, C4, C7.
+| file | what it holds | source |
+|---|---|---|
+| `cost` | parameters, multiply–accumulates, bytes, bit operations of each layer | the survey, sections I and V |
+| `energy` | energy and area of operations at 45 nm, and of a network | Horowitz 2014 |
+| `multiplier` | a multiplier of AND gates and full adders, counted | the paper-and-pencil method |
+| `processors` | peak throughput by precision; throughput and power from milliwatts to kilowatts | makers' figures |
+| `roofline` | bandwidth and peak of this machine, and where layers stand | Williams et al. 2009 |
+| `timing`, `record` | ratios of times that can be believed; tables that grow line by line | |
+| `kernels` | products of packed 8-, 4-, 2- and 1-bit numbers | |
+
+Survey-map rows: C1, C2, C3, C4, C7.
 """
 
 from qlab.hardware.cost import LayerCost, layer_costs, total_cost
