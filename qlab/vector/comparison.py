@@ -170,7 +170,8 @@ def compress(
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    model, s = load(network), _numbers(setting)
+    model: nn.Module = load(network)
+    s = _numbers(setting)
     data = load_train_subset() if data is None else data
     tune = TrainingSettings(max(1, tuned), lr=0.02, augment=network != "mlp", seed=seed)
     if method == "Deep Compression":

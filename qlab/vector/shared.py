@@ -109,7 +109,7 @@ class _Divided(torch.autograd.Function):
 
 def divided_gradient(x: Tensor, by: Tensor) -> Tensor:
     """Return x, whose gradient is divided by `by`."""
-    return cast(Tensor, _Divided.apply(x, by))  # type: ignore[no-untyped-call]
+    return cast(Tensor, _Divided.apply(x, by))
 
 
 class SharedWeight(nn.Module):

@@ -146,6 +146,7 @@ def test_the_m_step_is_the_minimum():
     assert books.grad.abs().max() < 1e-3 * loss.item()
 
 
+@pytest.mark.slow
 @pytest.mark.row("V2")
 def test_it_sees_outputs_that_plain_codewords_do_not():
     layer = zoo.load("mlp")[1]

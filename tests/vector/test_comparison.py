@@ -13,6 +13,7 @@ from qlab.vector.comparison import METHODS, VectorRun, compress, run_vector, sto
 pytestmark = [pytest.mark.row(row) for row in ("V1", "V2", "V3")]
 
 
+@pytest.mark.slow
 def test_uniform_bytes_are_those_of_the_core():
     model = compress("mlp", "uniform", "b=3")
     packed, coded = stored_bytes(model)
@@ -58,6 +59,7 @@ def test_every_method_runs_learns_and_repeats(method, setting):
     assert run_vector("convnet", method, setting, 1, 0, data, test).accuracy == pytest.approx(first.accuracy, abs=0.03)
 
 
+@pytest.mark.slow
 def test_small_layers_have_eight_bits_and_what_does_not_exist_is_named():
     model = compress("mlp", "PQ", "d=4 k=16")
     last = list(quantizable_layers(model).values())[-1]

@@ -176,6 +176,7 @@ def test_a_file_decodes_to_the_last_bit(tmp_path, index_bits):
     assert torch.equal(model(x), back(x))
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.floats(0, 0.97), st.integers(1, 6), st.integers(1, 9), st.integers(0, 99))
 def test_any_sparsity_any_bits_decode(p, bits, index_bits, seed):
@@ -229,6 +230,7 @@ def test_foreign_files_and_other_networks_are_refused(tmp_path):
         to_bytes(zoo.build("convnet", width=4))
 
 
+@pytest.mark.slow
 def test_huffmans_streams_lie_within_a_bit_of_the_entropy():
     model = small(0.8, 3)
     sizes, parts = file_sizes(zoo.build("convnet", width=4), model), part_sizes(model)
