@@ -65,7 +65,7 @@ def draw_runs(ax: Axes, runs: Mapping[str, Sequence[float]], reference: float) -
         values = np.asarray(runs[name], float)
         finite = values[np.isfinite(values)]
         if len(finite):
-            ax.plot([reference, finite.mean()], [place, place], color=PALETTE["vermilion"], lw=5, alpha=0.6)
+            ax.plot([reference, finite.mean()], [place, place], ls="-", color=PALETTE["vermilion"], lw=5, alpha=0.6)
             ax.plot(finite, np.full(len(finite), place), "o", mfc="white", mec=PALETTE["blue"], ms=6)
         if len(finite) < len(values):
             note = f"{len(values) - len(finite)} of {len(values)} diverged"
