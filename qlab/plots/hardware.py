@@ -140,7 +140,7 @@ def draw_operations(energy: Axes, area: Axes) -> None:
             for place, fmt in enumerate(FORMATS):
                 if fmt not in table:  # Horowitz has no 16-bit integer multiplication
                     continue
-                first = {"label": name} if place == 0 else {}
+                first: dict[str, Any] = {"label": name} if place == 0 else {}
                 ax.barh(place + shift, table[fmt], 0.38, color=PALETTE[color], hatch=hatch, edgecolor="white", **first)
                 at = (table[fmt], place + shift)
                 ax.annotate(f"{table[fmt]:g}", at, (3, 0), textcoords="offset points", va="center", fontsize=9)
@@ -195,26 +195,28 @@ def draw_processors(ax: Axes, found: Sequence[Processor]) -> None:
 
     Survey-map row: C3.
     """
-    shown = [p for p in found if p.watts is not None]
-    for kind in KINDS:
-        color, marker, _ = KIND_LOOKS[kind]
-        for p in (p for p in shown if p.kind == kind):
-            face = "white" if p.basis == "measured" else PALETTE[color]
-            ax.plot(p.watts, p.dense_gops, marker, color=PALETTE[color], markerfacecolor=face, markersize=7, zorder=3)
-            if p.zeros == "sparse":
-                ax.plot([p.watts, p.watts], [p.dense_gops, p.gops], "-", color=PALETTE[color], lw=1)
-                ax.plot(p.watts, p.gops, "_", color=PALETTE[color], markersize=9)
-            x, y, side = PLACES.get(p.name, (7, -3, "left"))
-            at = (p.watts, p.dense_gops)
-            name = f"{p.name} ({p.precision})" if p.precision not in ("int8", "unstated") else p.name
-            ax.annotate(name, at, (x, y), textcoords="offset points", ha=side, fontsize=8)
-        if any(p.kind == kind for p in shown):
-            ax.plot([], [], marker, color=PALETTE[color], label=kind)
+    labelled: set[str] = set()
+    for p in found:
+        if (watts := p.watts) is None:
+            continue
+        name, marker, _ = KIND_LOOKS[p.kind]
+        color = PALETTE[name]
+        face = "white" if p.basis == "measured" else color
+        ax.plot(watts, p.dense_gops, marker, color=color, markerfacecolor=face, markersize=7, zorder=3)
+        if p.zeros == "sparse":
+            ax.plot([watts, watts], [p.dense_gops, p.gops], "-", color=color, lw=1)
+            ax.plot(watts, p.gops, "_", color=color, markersize=9)
+        x, y, side = PLACES.get(p.name, (7, -3, "left"))
+        text = f"{p.name} ({p.precision})" if p.precision not in ("int8", "unstated") else p.name
+        ax.annotate(text, (watts, p.dense_gops), (x, y), textcoords="offset points", ha=side, fontsize=8)
+        if p.kind not in labelled:
+            ax.plot([], [], marker, color=color, label=p.kind)
+            labelled.add(p.kind)
     low, high = 2e-4, 2e4
     for pj in EFFICIENCIES:
         ax.plot([low, high], [1e3 * low / pj, 1e3 * high / pj], "-", color=PALETTE["grey"], lw=0.7, zorder=1)
         at = (0.9 * high, 0.9e3 * high / pj) if pj > 0.1 else (2.7e3, 2.7e7)
-        look = {"fontsize": 8, "color": PALETTE["grey"], "ha": "right", "va": "top"}
+        look: dict[str, Any] = {"fontsize": 8, "color": PALETTE["grey"], "ha": "right", "va": "top"}
         ax.annotate(f"{pj:g} pJ", at, (0, -7), textcoords="offset points", **look)
     ax.text(0.985, 0.02, "grey: energy per operation", transform=ax.transAxes, ha="right", fontsize=8)
     ax.set_xscale("log")
@@ -284,9 +286,9 @@ def draw_layer_energy(
             place, left = row + height * (k - (len(bits) - 1) / 2), 0.0
             for part, color, hatch in parts:
                 width = getattr(energy, part) * 1e-6
-                label = {"label": part} if row == k == 0 else {}
-                look = {"color": PALETTE[color], "hatch": hatch, "edgecolor": "white", "linewidth": 0.3}
-                ax.barh(place, width, 0.92 * height, left=left, **look, **label)
+                look: dict[str, Any] = {"label": part} if row == k == 0 else {}
+                look |= {"color": PALETTE[color], "hatch": hatch, "edgecolor": "white", "linewidth": 0.3}
+                ax.barh(place, width, 0.92 * height, left=left, **look)
                 left += width
             ax.annotate(f"{b:g} bits", (left, place), (3, 0), textcoords="offset points", va="center", fontsize=8)
     names = [f"{c.kind} {c.name}\n{_short(c.macs / c.parameters)} uses" for c in costs]
