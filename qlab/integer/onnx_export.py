@@ -52,8 +52,10 @@ class _Writer:
 
         if onnx_type is None:
             self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        else:  # four-bit types have no NumPy type of their own
-            self.constants.append(helper.make_tensor(name, onnx_type, value.shape, value.ravel().tolist()))
+        else:  # four-bit types have no NumPy type of their own: two codes a byte, the first one in the lower half
+            nibbles = np.pad(value.ravel().astype(np.uint8) & 15, (0, value.size % 2))
+            packed = (nibbles[::2] | nibbles[1::2] << 4).tobytes()
+            self.constants.append(helper.make_tensor(name, onnx_type, value.shape, packed, raw=True))
         return name
 
     def node(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qlab.plots.style import PALETTE
 
-__all__ = ["PIPELINES", "draw_accumulators", "draw_differences", "draw_pipelines"]
+__all__ = ["PIPELINES", "draw_accumulators", "draw_differences", "draw_pipelines", "draw_qdq"]
 
 PIPELINES: dict[str, list[tuple[str, str]]] = {
     "full precision": [
@@ -110,3 +110,47 @@ def draw_differences(
     line = np.array([max(sizes.min(), 1e-2), sizes.max()])
     ax.plot(line, slope * line, color=PALETTE["blue"], label="bound")
     ax.set(xscale="log", yscale="log", xlabel="|M·v|, in steps", ylabel="distance to the nearest tie")
+
+
+def draw_qdq(ax: Axes) -> None:
+    """Draw a quantized layer as a file in QDQ form holds it: what is stored, what is computed, what an engine may fuse.
+
+    Parameters
+    ----------
+    ax : Axes
+
+    Survey-map row: F1.
+    """
+    stored = [(0, "input", "float32"), (1, "w", "int8; S_w, zp"), (2, "b", "int32; S_w·S_h")]
+    for row, name, kind in stored:
+        y = 2 - row
+        _labelled(ax, 0, y, name, kind, "grey" if row == 0 else "sky", square=row > 0)
+        if row == 0:
+            _labelled(ax, 1, y, "QuantizeLinear", "S_h, zp: uint8", "green", square=True)
+            _arrow(ax, (0.42, y), (0.58, y))
+        else:
+            ax.plot([0.42, 1.58], [y, y], "-", color="black", lw=1)
+        _labelled(ax, 2, y, "DequantizeLinear", "float32", "orange")
+        _arrow(ax, (1.42 if row == 0 else 1.5, y), (1.58, y))
+        _arrow(ax, (2.42, y), (2.6, 1 + 0.22 * (y - 1)))
+    _labelled(ax, 3, 1, "Conv, Relu", "float32", "orange")
+    _labelled(ax, 4, 1, "QuantizeLinear", "S_a, zp: uint8", "green", square=True)
+    _arrow(ax, (3.42, 1), (3.58, 1))
+    ax.add_patch(
+        FancyBboxPatch((1.5, -0.5), 3, 3, boxstyle="round,pad=0.0", fc="none", ec=PALETTE["vermilion"], ls="--")
+    )
+    ax.text(3, 2.62, "one integer operation, if the engine has it", ha="center", fontsize=9, color=PALETTE["vermilion"])
+    ax.set(xlim=(-0.5, 4.6), ylim=(-0.65, 2.9))
+    ax.axis("off")
+
+
+def _labelled(ax: Axes, x: float, y: float, what: str, kind: str, color: str, square: bool = False) -> None:
+    style = "square,pad=0.02" if square else "round,pad=0.02,rounding_size=0.12"
+    box = FancyBboxPatch((x - 0.4, y - 0.28), 0.8, 0.56, boxstyle=style, fc=PALETTE[color], ec="black", alpha=0.45)
+    ax.add_patch(box)
+    ax.text(x, y + 0.08, what, ha="center", va="center", fontsize=8.5)
+    ax.text(x, y - 0.14, kind, ha="center", va="center", fontsize=8)
+
+
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    ax.annotate("", end, start, arrowprops={"arrowstyle": "->"})

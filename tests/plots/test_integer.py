@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from qlab.plots.integer import PIPELINES, draw_accumulators, draw_differences, draw_pipelines
+from qlab.plots.integer import PIPELINES, draw_accumulators, draw_differences, draw_pipelines, draw_qdq
 
 
 def test_pipelines_have_a_box_for_every_step():
@@ -37,3 +37,14 @@ def test_differences_are_marked():
     assert ax.lines[1].get_xdata().tolist() == [10]
     np.testing.assert_allclose(ax.lines[2].get_ydata(), 2.0**-22 * np.array([1, 100]))
     plt.close()
+
+
+@pytest.mark.row("F1")
+def test_the_file_of_a_layer_shows_what_is_stored_and_what_may_be_fused():
+    fig, ax = plt.subplots()
+    draw_qdq(ax)
+    words = [t.get_text() for t in ax.texts]
+    assert words.count("DequantizeLinear") == 3 and words.count("QuantizeLinear") == 2
+    assert all(t.get_fontsize() >= 8 for t in ax.texts)
+    assert any(patch.get_linestyle() == "--" for patch in ax.patches)
+    plt.close(fig)
