@@ -4,14 +4,15 @@
 
 What is timed is what an integer engine does between the layer's int8 input and its int32 sums: for a convolution the
 patches (im2col), then the product with packed weights by `qlab.hardware.kernels`. Not timed: requantization, bias,
-activation, pooling: the same whatever the bits. 32 bits are PyTorch's own fp32 layer, for comparison.
+activation, pooling: the same whatever the bits. One thread is timed by its own clock, which stands still while another
+program has the core; several threads by the clock on the wall. 32 bits are PyTorch's own fp32 layer, for comparison.
 
     t(b_1, …, b_L) = Σ_i t[i, b_i]
 
 is then a model, good as long as layers run one after another and do not warm each other's caches.
 
-Source: Gholami et al. 2021, section IV C; Wang et al. 2019 (*HAQ*), section 3.3, and Yao et al. 2021 (*HAWQ-V3*),
-section 3.4, who measure such tables too.
+Source: Gholami et al. 2021, section IV C; Wang et al. 2019 (*HAQ*) and Yao et al. 2021 (*HAWQ-V3*) drive their choice
+by such tables, simulated and measured.
 """
 
 from __future__ import annotations
@@ -71,6 +72,21 @@ class LatencyTable:
     def milliseconds(self) -> NDArray[np.float64]:
         """Medians, shape (layers, choices): a table for `qlab.mixed.Budget`."""
         return np.asarray(np.median(self.turns, axis=2))
+
+    def resolved(self, baseline: int = 8) -> NDArray[np.float64]:
+        """Return the medians, but the baseline's where the noise is as large as the difference to it.
+
+        That is so where no difference was seen turn by turn, or where the quartiles of the ratio lie farther from each
+        other than their median from 1. A budget made from this table does not reward noise.
+        """
+        found = self.milliseconds
+        same = self.milliseconds[:, self.choices.index(baseline)]
+        for i, layer in enumerate(self.layers):
+            for b, bits in enumerate(self.choices):
+                r = self.ratio(layer, bits, baseline)
+                if r.verdict == "no difference seen" or r.high - r.low > abs(1 - r.median):
+                    found[i, b] = same[i]
+        return found
 
     def ratio(self, layer: str, bits: int, baseline: int) -> Ratio:
         """Return how many times as long a layer takes with `bits` as with `baseline` bits; see its `verdict`."""
@@ -311,5 +327,6 @@ def _measure(jobs: dict[int, Callable[[], object]], turns: int, threads: int) ->
 
         return run
 
-    times = compare({str(b): several(job) for b, job in jobs.items()}, turns=turns, threads=threads)
+    clock = time.thread_time if threads == 1 else time.perf_counter
+    times = compare({str(b): several(job) for b, job in jobs.items()}, turns=turns, threads=threads, clock=clock)
     return np.stack([times.seconds[str(b)] for b in jobs]) / repeats * 1e3

@@ -9,7 +9,7 @@ from torch import nn
 
 import qlab.hardware.latency as module
 from qlab.hardware.kernels import pack_matrix, product
-from qlab.hardware.latency import LatencyTable, latency_table, patches, read_latency, write_latency
+from qlab.hardware.latency import LatencyTable, latency_table, patches, read_latency, recorded_latency, write_latency
 
 
 @pytest.mark.row("W1")
@@ -54,6 +54,11 @@ def test_a_table_says_when_it_cannot_tell(tmp_path):
     assert table.ratio("a", 4, 8).verdict == "faster" and table.ratio("a", 4, 8).median == 0.5
     assert table.ratio("b", 4, 8).verdict == "no difference seen"
     assert table.compare((1, 1), (1, 1)).median == 1
+    assert table.resolved().tolist() == [[2, 4], [5, 5]]
+    wide = LatencyTable(("c",), (4, 8), np.array([[[5.0, 9.0, 9.9], [10, 10, 10]]]), 1, 1, "avx2", "here")
+    assert wide.ratio("c", 4, 8).verdict == "faster" and wide.resolved().tolist() == [[10, 10]]  # 0.70 to 0.945
+    noisy = LatencyTable(("b",), (4, 8), np.array([[[5.0, 4.0, 4.9], [5, 3, 5]]]), 1, 1, "avx2", "here")
+    assert noisy.milliseconds.tolist() == [[4.9, 5]] and noisy.resolved().tolist() == [[5, 5]]
     write_latency(table, tmp_path / "t.json")
     back = read_latency(tmp_path / "t.json")
     assert np.array_equal(back.turns, turns) and (back.layers, back.machine) == (table.layers, "here")
@@ -72,3 +77,14 @@ def test_wrong_questions_are_answered_in_words(tmp_path):
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(ValueError, match="it lacks backend"):
         read_latency(tmp_path / "x.json")
+
+
+@pytest.mark.row("W1")
+@pytest.mark.parametrize("batch", [1, 64])
+def test_the_recorded_tables_say_where_they_come_from(batch):
+    for network, layers in (("convnet", 5), ("alexnet", 6)):
+        table = recorded_latency(network, batch)
+        assert (table.batch, table.choices, len(table.layers)) == (batch, (2, 4, 8, 32), layers)
+        assert "cores" in table.machine and (table.turns > 0).all()
+    with pytest.raises(ValueError, match="must be one of alexnet_1"):
+        recorded_latency("vgg", batch)
