@@ -24,7 +24,7 @@ CASES = [(e, m) for e in ALL for m in e.mistakes]
 
 
 def test_there_are_enough_of_them():
-    assert len(CASES) >= 140
+    assert len(CASES) >= 150
     assert all(len(e.mistakes) >= 3 for e in ALL)
 
 
@@ -33,8 +33,8 @@ def test_the_codes_are_the_librarys_and_torchs():
     for r, S, Z in lab.ENCODE.cases:
         mine = lab.ENCODE.solution(r, S, Z)
         assert np.array_equal(mine, Codes(S, Z).encode(r))
-        theirs = torch.quantize_per_tensor(torch.from_numpy(r).float(), S, -Z, torch.quint8).int_repr()
-        assert np.array_equal(mine, theirs.numpy())
+        theirs = torch.fake_quantize_per_tensor_affine(torch.from_numpy(r).float(), S, -Z, 0, 255)
+        assert np.array_equal(mine, np.rint(theirs.numpy() / S) - Z)
 
 
 @pytest.mark.row("A2")
@@ -51,7 +51,7 @@ def test_the_sum_stands_for_the_layers_real_output():
 @pytest.mark.parametrize("bits", [4, 8, 31])
 def test_the_multiplier_is_the_nearest_of_all(bits):
     rng = np.random.default_rng(bits)
-    for M in [*np.exp(rng.uniform(-14, 3, 50)) % 2 ** (bits - 2), 0.25, 0.5, 0.7499]:
+    for M in [*np.exp(rng.uniform(-14, 3, 25)) % 2 ** (bits - 2), 0.25, 0.5, 0.7499]:
         m, n = lab.DYADIC.solution(float(M), bits)
         assert (m, n) == (dyadic(Fraction(float(M)), bits).m, dyadic(Fraction(float(M)), bits).n)
         assert 2 ** (bits - 1) <= m < 2**bits

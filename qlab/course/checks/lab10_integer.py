@@ -554,9 +554,11 @@ def _twice(product: Array, power: Array) -> Array:
 
 
 def _narrow(v: Array, m: Array, n: Array, Z: int, low: int, high: int) -> Array:
-    product, power = _parts(v, m, n)
-    product = _wrap(product, np.int32).astype(np.int64)
-    return np.clip((product + power // 2) // power - Z, low, high).astype(np.int32)
+    return np.clip(((v * m + (1 << (n - 1))) >> n) - Z, low, high)
+
+
+def _narrow_half(v: Array, m: Array, n: Array, Z: int, low: int, high: int) -> Array:
+    return np.clip(((v * m.astype(np.int64) + (1 << (n - 1))) >> n) - Z, low, high)
 
 
 def _by_rows(v: Array, m: Array, n: Array, Z: int, low: int, high: int) -> Array:
@@ -613,6 +615,11 @@ REQUANTIZE = Exercise(
             "the product overflows: m·v has up to 62 bits",
             "int32 times int32 stays int32 in NumPy, and wraps around silently. Make m and n int64 first.",
             _narrow,
+        ),
+        Mistake(
+            "the half overflows: n is int32, and so is 1 << (n − 1)",
+            "2^40 does not fit into int32, and becomes 0 without a word. Make n int64 before you shift by it.",
+            _narrow_half,
         ),
         Mistake(
             "ties go to the even number",
@@ -911,6 +918,11 @@ RUN = Exercise(
             "the answers are clipped to a byte",
             "the last layer's low and high are those of int32.",
             _bytes_to_the_end,
+        ),
+        Mistake(
+            "the answers have been made bytes",
+            "only codes between layers fit into a byte; the answers are int32 and wrap around in it.",
+            lambda layers, q: _wrap(_run(layers, q), np.uint8),
         ),
         Mistake(
             "low is not handed on, and the ReLU is gone",
