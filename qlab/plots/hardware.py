@@ -71,7 +71,7 @@ PLACES: Mapping[str, tuple[float, float, str]] = MappingProxyType(
         "Myriad X": (-7, -5, "right"),
         "Edge TPU": (-7, 2, "right"),
         "Hailo-8": (-7, 3, "right"),
-        "Mobileye EyeQ4": (7, -8, "left"),
+        "Mobileye EyeQ4": (7, 1, "left"),
         "Mobileye EyeQ5": (-7, 1, "right"),
         "Jetson Xavier NX": (6, -11, "left"),
         "Jetson AGX Xavier": (7, -7, "left"),
@@ -306,7 +306,7 @@ def _hover(p: Processor) -> str:
     lines = [
         f"<b>{p.name}</b>, {p.year}",
         f"{p.dense_gops:g}·10⁹ operations/s{sparse}, {precision}, {p.basis}",
-        f"{p.watts:g} W, {p.picojoules:.2g} pJ per operation",
+        f"{p.watts:g} W, {p.picojoules:.3g} pJ per operation",
         f"figure read {'at the source' if p.read == 'vendor' else 'at second hand'}",
     ]
     if p.note:
