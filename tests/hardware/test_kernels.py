@@ -48,7 +48,7 @@ def test_every_backend_is_exact_for_every_shape(bits, rows, columns, batch, thre
 
 
 @pytest.mark.row("C6")
-@pytest.mark.parametrize("bits", [8, 4, 2, 1])
+@pytest.mark.parametrize("bits", [4, *(pytest.param(b, marks=pytest.mark.slow) for b in (8, 2, 1))])
 def test_a_small_product_by_the_plain_and_the_fast_path(bits):
     w, x = draw(np.random.default_rng(bits), bits, 5, 70, 3)
     packed = pack_matrix(w, bits)
