@@ -192,7 +192,8 @@ def _walk(
     distances: list[int] = []
     filler: list[bool] = []
     for p in positions:
-        d, skipped = int(p) - last, []
+        d = int(p) - last
+        skipped: list[int] = []
         while (d > most or (early and d == most)) and not (once and skipped):
             skipped.append(most)
             d -= most
@@ -361,8 +362,8 @@ TO_POSITIONS = Exercise(
 # (d) The nearest centroid
 
 
-def _assign(w: Array, c: Array) -> Array:
-    nearest = np.abs(w[..., None] - c).argmin(-1) + 1
+def _assign(w: Array, centroids: Array) -> Array:
+    nearest = np.abs(w[..., None] - centroids).argmin(-1) + 1
     return np.where(w == 0, 0, nearest)
 
 
@@ -435,8 +436,9 @@ ASSIGN = Exercise(
 # (e) The mean of a cluster
 
 
-def _update(w: Array, q: Array, c: Array) -> Array:
-    return np.array([w[q == k + 1].mean() if (q == k + 1).any() else c[k] for k in range(len(c))], dtype=np.float32)
+def _update(w: Array, numbers: Array, centroids: Array) -> Array:
+    members = [w[numbers == k + 1] for k in range(len(centroids))]
+    return np.array([m.mean() if m.size else c for m, c in zip(members, centroids, strict=True)], dtype=np.float32)
 
 
 def _each(of: Callable[[Array], Any], empty: Callable[[float], float] = lambda c: c, first: int = 1) -> Any:
@@ -533,8 +535,8 @@ UPDATE = Exercise(
 # (f) The gradient of a centroid
 
 
-def _gradient(g: Array, q: Array, k: int) -> Array:
-    return np.array([g[q == j + 1].sum() for j in range(k)], dtype=g.dtype)
+def _gradient(grad: Array, numbers: Array, k: int) -> Array:
+    return np.array([grad[numbers == j + 1].sum() for j in range(k)], dtype=grad.dtype)
 
 
 def _overwritten(g: Array, q: Array, k: int) -> Array:
@@ -631,11 +633,11 @@ def _streams(q: Array, bits: int) -> tuple[Array, Array]:
     return codes, distances
 
 
-def _encode(q: Array, c: Array, bits: int) -> bytes:
-    codes, distances = _streams(q, bits)
+def _encode(numbers: Array, centroids: Array, bits: int) -> bytes:
+    codes, distances = _streams(numbers, bits)
     return (
-        struct.pack("<I", len(c))
-        + c.astype("<f4").tobytes()
+        struct.pack("<I", len(centroids))
+        + centroids.astype("<f4").tobytes()
         + _sized(huffman_encode(codes))
         + _sized(huffman_encode(distances - 1))
     )
@@ -685,8 +687,9 @@ def _parsed(function: Callable[..., Any], q: Array, c: Array, bits: int) -> dict
     found["centroids"] = np.frombuffer(take(4 * n, "centroids"), "<f4")
     for what in ("codes", "distances − 1"):
         (size,) = struct.unpack("<I", take(4, f"length of the stream of {what}"))
+        stream = take(size, f"stream of {what}, by the length in front of it")
         try:
-            found[what] = huffman_decode(take(size, f"stream of {what}"))
+            found[what] = huffman_decode(stream)
         except ValueError as error:
             raise ValueError(f"{what}: {error}") from None
     return found | {"bytes left over": len(data) - at}
