@@ -13,6 +13,9 @@
 | `distillation` | the teacher's soft probabilities | B9 |
 | `combine` | prune, distil, quantize: every byte counted | B10 |
 | `combinations`, `combinations_table`, `make_combinations_table` | each alone and all together, at equal bytes | B10 |
+| `clip_q` | pruned and quantized anew at every step | F3 |
+| `coupled`, `make_coupled_table` | orders of pruning, quantization and distillation, and the table of the runs | F3 |
+| `codesign` | network, bits and arithmetic unit together, or in turn | F2 |
 | `half` | fp16, bf16 and loss scaling | B11 |
 | `neuroscience`, `noisy_network` | relay chains and noisy wires | B12 |
 """
