@@ -20,15 +20,11 @@ NOTEBOOKS = [name for name in NOTEBOOKS if ".ipynb_checkpoints" not in name]
 PAGES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "book").glob("*.md"))
 # Chapters that have no questions yet; some of them may not be written yet either.
 WITHOUT_QUESTIONS = {
-    "book/advanced/mixed_precision",
-    "book/advanced/hardware_aware",
     "book/advanced/vector",
-    "book/hardware/energy_throughput",
     "book/hardware/kernels",
     "book/hardware/cost_models",
     "book/future/software",
     "book/future/codesign",
-    "book/future/quantized_training",
 }
 WITH_QUESTIONS = [
     chapter["file"]
