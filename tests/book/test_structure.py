@@ -23,7 +23,6 @@ WITHOUT_QUESTIONS = {
     "book/advanced/vector",
     "book/hardware/kernels",
     "book/hardware/cost_models",
-    "book/future/codesign",
 }
 WITH_QUESTIONS = [
     chapter["file"]
