@@ -103,7 +103,7 @@ def draw_bytes_against_accuracy(
         color, marker = METHOD_LOOKS[method]
         size, mean, spread = np.array(sorted(values)).T
         big = 11 if marker == "*" else 6
-        line = ax.errorbar(size, 100 * mean, 100 * spread, label=method, color=PALETTE[color], lw=1.2)[0]
+        line = ax.errorbar(size, 100 * mean, 100 * spread, label=method, color=PALETTE[color], ls="-", lw=1.2)[0]
         line.set(marker=marker, ms=big, mec="white", mew=0.6)
     ax.axhline(100 * original[1], color=PALETTE["black"], ls=":", lw=1)
     ax.set(xscale="log", xlabel="bytes of the whole network", ylabel="accuracy, %")
