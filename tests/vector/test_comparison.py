@@ -21,6 +21,7 @@ def test_uniform_bytes_are_those_of_the_core():
     assert 0.7 * packed < coded < packed
 
 
+@pytest.mark.slow
 def test_bytes_by_hand():
     biases = 4 * (128 + 64 + 10)
     weights = 784 * 128 + 128 * 64 + 640
