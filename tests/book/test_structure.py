@@ -20,7 +20,6 @@ NOTEBOOKS = [name for name in NOTEBOOKS if ".ipynb_checkpoints" not in name]
 PAGES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "book").glob("*.md"))
 # Chapters that have no questions yet; some of them may not be written yet either.
 WITHOUT_QUESTIONS = {
-    "book/advanced/vector",
     "book/hardware/kernels",
     "book/hardware/cost_models",
 }
