@@ -9,8 +9,9 @@
 | `roofline` | bandwidth and peak of this machine, and where layers stand | Williams et al. 2009 |
 | `timing`, `record` | ratios of times that can be believed; tables that grow line by line | |
 | `kernels` | products of packed 8-, 4-, 2- and 1-bit numbers | |
+| `latency` | how long each layer takes at each number of bits, on this machine | HAWQ-V3 |
 
-Survey-map rows: C1, C2, C3, C4, C7.
+Survey-map rows: C1, C2, C3, C4, C5, C6, C7, W1.
 """
 
 from qlab.hardware.cost import LayerCost, layer_costs, total_cost
