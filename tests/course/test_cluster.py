@@ -60,6 +60,7 @@ def test_a_killed_worker_costs_time_only(tmp_path):
     assert len(read_lines(cluster / "post_training.csv")) == len(numbers(cluster))
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer():
     with (
         pytest.raises(ValueError, match=r"scheduler must be .*, got 'tcp://127\.0\.0\.1:9'"),

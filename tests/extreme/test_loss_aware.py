@@ -28,6 +28,7 @@ def test_alpha_and_signs_have_the_least_weighted_error_of_all():
     assert mine == pytest.approx(least, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_equal_curvature_is_bwn():
     w = normal(2, 4, 9)
     torch.testing.assert_close(LossAware().module(None, w)(w), BWN().module(None, w)(w))

@@ -36,6 +36,7 @@ def test_counting_leaves_the_model_as_it_was():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.row("C7")
 def test_macs_agree_with_pytorchs_own_counter():
     from torch.utils.flop_counter import FlopCounterMode

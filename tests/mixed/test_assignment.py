@@ -17,6 +17,7 @@ def chain() -> nn.Sequential:
         ).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.row("M3")
 def test_bytes_are_those_of_the_quantized_network():
     model = chain()

@@ -38,6 +38,7 @@ def test_distance_on_the_mlp():
             refuse(truth, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.row("M5")
 def test_shipped_table_of_methods():
     runs = methods_table()

@@ -60,6 +60,7 @@ def test_perturbation_is_quantizing_one_layer():
         assert noise_sensitivity(model, space)[i, 0] == pytest.approx(10 ** (-line.sqnr / 10), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.row("M2")
 def test_products_with_the_hessian():
     model, x, y = tiny()
@@ -107,6 +108,7 @@ def test_v2_is_twice_the_expected_rise_of_the_quadratic():
         assert omega[i, 0] == pytest.approx(float(torch.einsum("ni,ij,nj->n", d, H, d).mean()), rel=0.1, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.row("M2")
 def test_hawq_keeps_its_order():
     model = chain()

@@ -8,6 +8,7 @@ from qlab.neighbours.codesign import STRATEGIES, chip_cycles, choose, unit_area
 from qlab.neighbours.search_space import Candidate
 
 
+@pytest.mark.slow
 @pytest.mark.row("F2")
 @pytest.mark.parametrize("budget", [100.0, 500.0, 3000.0])
 def test_together_is_the_best_of_the_space_and_never_below_the_others(budget):

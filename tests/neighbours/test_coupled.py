@@ -63,6 +63,7 @@ def test_wrong_arguments_are_named():
         compress_in_order("quantize", 2, 0.9, False)
 
 
+@pytest.mark.slow
 @pytest.mark.row("F3")
 @pytest.mark.parametrize("order", ORDERS)
 def test_every_order_ends_with_its_zeros_and_bits(order, monkeypatch):

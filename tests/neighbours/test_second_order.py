@@ -163,6 +163,7 @@ def test_a_convolution_is_a_linear_layer_on_patches():
     torch.testing.assert_close((w @ h * w).sum(1) / 2, energy, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.row("B7")
 def test_on_a_network_the_output_changes_less_than_by_magnitude():
     net = zoo.build("mlp", hidden=(12,)).eval()

@@ -68,6 +68,7 @@ def test_scatter_shows_dense_figures_of_all_that_have_a_power():
     plt.close(fig)
 
 
+@pytest.mark.slow
 @pytest.mark.row("C3")
 def test_interactive_scatter_tells_what_is_known():
     figure = processors_figure(processors())

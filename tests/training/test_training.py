@@ -62,6 +62,7 @@ def test_zeros_stay_zero_and_the_largest_is_kept(form):
     assert form(x).abs().max() == pytest.approx(float(x.abs().max()), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.row("F4")
 def test_stochastic_gradients_are_right_on_average():
     form = Integer(4, Stochastic(torch.Generator().manual_seed(0)))
@@ -155,6 +156,7 @@ def test_sums_are_those_of_a_loop_with_bfloat16():
     assert torch.allclose(accumulate(a, b, 24), a @ b, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.row("F4")
 def test_a_short_accumulator_swamps_and_chunks_cure_it():
     ones = torch.ones(1, 4096)

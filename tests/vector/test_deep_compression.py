@@ -90,6 +90,7 @@ def test_fewer_values_than_centroids_and_what_is_refused():
         share_weights(zoo.build("convnet", width=4), {"nine": 3})
 
 
+@pytest.mark.slow
 def test_a_centroids_gradient_is_the_sum_over_its_weights():
     model = small()
     plain = into(model_state(model), zoo.build("convnet", width=4))
