@@ -2,11 +2,11 @@
 
 A kernel is three lines: take 32 bytes of weights apart, take the activations beside them, add the products up.
 
-| bits | apart | products and sums | products per instruction |
-|---|---|---|---|
-| 8 | u8 → i16 | `vpmaddwd`: a₁b₁ + a₂b₂ → i32 | 16 |
-| 4, 2 | shift, mask | `vpmaddubsw`: u8·i8 + u8·i8 → i16, which saturates at 32,767 | 32 |
-| 1 | – | xor, count bits | 256 |
+    | bits | apart | products and sums | products per instruction |
+    |---|---|---|---|
+    | 8 | u8 → i16 | `vpmaddwd`: a₁b₁ + a₂b₂ → i32 | 16 |
+    | 4, 2 | shift, mask | `vpmaddubsw`: u8·i8 + u8·i8 → i16, which saturates at 32,767 | 32 |
+    | 1 | – | xor, count bits | 256 |
 
 With weights of 8 bits `vpmaddubsw` could reach 2·255·128 and would saturate: that is the silent error of several
 libraries. With 4 bits the worst sum of the F = 2 fields is 2·2·15·128 = 7,680, with 2 bits 4·2·3·128 = 3,072: never.

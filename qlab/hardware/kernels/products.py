@@ -2,11 +2,11 @@
 
     y[n, i] = Σ_k q[i, k]·x[n, k],   int8 × {int8, int4, int2} → int32,   or ±1 × ±1 → int32 (one bit)
 
-| backend | how | where |
-|---|---|---|
-| `numpy` | unpack, multiply as float64: every sum stays below 2^53, so it is exact | everywhere |
-| `numba` | loops over packed bytes, compiled | everywhere |
-| `avx2` | the same loops, vector instructions spelled out | x86 with AVX2 |
+    | backend | how | where |
+    |---|---|---|
+    | `numpy` | unpack, multiply as float64: every sum stays below 2^53, so it is exact | everywhere |
+    | `numba` | loops over packed bytes, compiled | everywhere |
+    | `avx2` | the same loops, vector instructions spelled out | x86 with AVX2 |
 
 All three give the same integers. None is swapped for another behind your back: asking for what the machine lacks is
 an error.
