@@ -34,8 +34,17 @@ def opened(page, address):
 
 
 def barriers(page):
-    """What axe-core finds against WCAG 2.1 A and AA, if it is serious or critical: rule, how often, the first place."""
-    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).response["violations"]
+    """What axe-core finds against WCAG 2.1 A and AA, if it is serious or critical: rule, how often, the first place.
+
+    Contrast is measured by `CONTRAST`, in both themes; inside equations MathJax has its own words for screen readers.
+    Both would take axe most of its time.
+    """
+    options = {
+        "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
+        "rules": {"color-contrast": {"enabled": False}},
+        "resultTypes": ["violations"],
+    }
+    found = Axe().run(page, context={"exclude": [["mjx-container"]]}, options=options).response["violations"]
     return [
         (rule["id"], len(rule["nodes"]), rule["nodes"][0]["html"][:200])
         for rule in found
@@ -53,7 +62,7 @@ CONTRAST = """() => {
       if (c.length < 4 || c[3] > 0.5) return getComputedStyle(e).backgroundColor; }
       return 'rgb(255,255,255)'; };
   let worst = [21, ''];
-  document.querySelectorAll('article :is(p, li, td, th, dd, h1, h2, h3, label, output, pre)').forEach(e => {
+  document.querySelectorAll('article :is(p, li, td, th, dd, h1, h2, h3, label, output, pre, a:not(.headerlink))').forEach(e => {
       if (!e.textContent.trim() || !e.offsetParent) return;
       const a = lum(getComputedStyle(e).color), b = lum(ground(e));
       const found = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
@@ -90,8 +99,8 @@ def test_page(page, site, path):
         page.emulate_media(color_scheme=scheme)
         page.evaluate(f"document.documentElement.dataset.theme = '{scheme}'")
         page.wait_for_timeout(250)  # the theme fades its colours
-        if (width, scheme) != (400, "light"):
-            assert not barriers(page), f"not accessible ({scheme})"
+        if width == 1300:  # once: it takes seconds on a long page
+            assert not barriers(page), "not accessible"
         assert page.evaluate("document.documentElement.scrollWidth") <= width + 1, f"wider than the window ({scheme})"
         contrast, where = page.evaluate(CONTRAST)
         assert contrast >= 4.5, f"hard to read in the {scheme}: {where}"
