@@ -8,8 +8,14 @@ document.addEventListener("DOMContentLoaded", () => {
 
 // What scrolls in itself can be scrolled with the keyboard.
 window.addEventListener("load", () => {
-  document.querySelectorAll(".tag_output_scroll > .cell_output, .cell_output .output, div.math, pre").forEach((box) => {
+  const boxes = ".tag_output_scroll > .cell_output, .cell_output .output, .cell_output [style*='overflow'], div.math, pre";
+  document.querySelectorAll(boxes).forEach((box) => {
     const scrolls = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
     if (scrolls && !box.hasAttribute("tabindex")) box.setAttribute("tabindex", "0");
   });
+});
+
+// The bibliography calls itself a list, but its entries have a role of their own.
+document.addEventListener("DOMContentLoaded", () => {
+  document.querySelectorAll(".citation-list[role=list]").forEach((list) => list.removeAttribute("role"));
 });

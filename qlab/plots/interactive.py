@@ -156,7 +156,7 @@ class _PlotlyFigure:
         draw = "\n".join(script for script in scripts if "newPlot" in script)
         # The page knows where its static files are (Sphinx writes it on <html>); one script serves all its figures.
         return (
-            f'<div class="qlab-plotly" role="img" aria-label="{words}">'
+            f'<div class="qlab-plotly" role="group" aria-label="{words}">'
             f'<div id="{name}" style="min-height:{self._height}px"></div></div>'
             f"<script>(function(){{function draw(){{{draw}}}"
             "if(window.Plotly){draw();return;}"
