@@ -62,7 +62,8 @@ CONTRAST = """() => {
       if (c.length < 4 || c[3] > 0.5) return getComputedStyle(e).backgroundColor; }
       return 'rgb(255,255,255)'; };
   let worst = [21, ''];
-  document.querySelectorAll('article :is(p, li, td, th, dd, h1, h2, h3, label, output, pre, a:not(.headerlink))').forEach(e => {
+  const text = 'article :is(p, li, td, th, dd, h1, h2, h3, label, output, pre, a:not(.headerlink))';
+  document.querySelectorAll(text).forEach(e => {
       if (!e.textContent.trim() || !e.offsetParent) return;
       const a = lum(getComputedStyle(e).color), b = lum(ground(e));
       const found = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
