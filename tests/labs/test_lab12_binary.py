@@ -162,6 +162,7 @@ class NotSquare(OwnLayer):
         return OwnFunction.apply(x) @ OwnFunction.apply(self.weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("exercise", "wrong", "words"),
     [
