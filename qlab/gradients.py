@@ -12,12 +12,12 @@ Sources: Bengio, Léonard, Courville 2013; Gholami et al. 2021, section III G 1 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-__all__ = ["ClippedStraightThrough", "Gradient", "StraightThrough", "TrueGradient"]
+__all__ = ["ClippedStraightThrough", "Gradient", "StraightThrough", "TrueGradient", "instead"]
 
 
 @runtime_checkable
@@ -71,3 +71,37 @@ class TrueGradient:
     def __call__(self, grad: Tensor, inside: Tensor) -> Tensor:
         """Return zeros."""
         return torch.zeros_like(grad)
+
+
+class _Instead(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, soft: Tensor, hard: Tensor) -> Tensor:
+        return hard.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+def instead(soft: Tensor, hard: Tensor) -> Tensor:
+    """Return `hard`, to the last bit, whose gradient goes to `soft`.
+
+    The usual ``soft + (hard − soft).detach()`` rounds twice: next to a large `soft`, a sign is lost.
+
+    Parameters
+    ----------
+    soft, hard : Tensor
+        Of one shape and dtype.
+
+    Examples
+    --------
+    >>> x = torch.tensor([0.4, 1.7], requires_grad=True)
+    >>> y = instead(x.clamp(-1, 1), x.sign())  # a sign with the gradient of the hard tanh
+    >>> y.sum().backward()
+    >>> y.detach(), x.grad
+    (tensor([1., 1.]), tensor([1., 0.]))
+
+    Survey-map rows: T1, E1.
+    """
+    y: Tensor = _Instead.apply(soft, hard)
+    return y

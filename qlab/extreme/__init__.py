@@ -29,7 +29,7 @@ from qlab.extreme.bnn import SignInput, SignWeight, clip_to_one, without_relu
 from qlab.extreme.exhaustive import best_signs, best_ternary
 from qlab.extreme.horq import HORQInput, residual_signs
 from qlab.extreme.loss_aware import LossAware, loss_aware_scale
-from qlab.extreme.signs import hard_tanh, instead, sign
+from qlab.extreme.signs import hard_tanh, sign
 from qlab.extreme.ttq import TTQ
 from qlab.extreme.twn import TWN, exact_threshold, ternary, twn_threshold
 from qlab.extreme.xnor_net import BWN, XNORInput, input_scale, with_input_scales
@@ -53,7 +53,6 @@ __all__ = [
     "exact_threshold",
     "hard_tanh",
     "input_scale",
-    "instead",
     "loss_aware_scale",
     "pack_signs",
     "packed_matmul",

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from qlab.extreme.levels import Few, FewLevels, ForInputs
-from qlab.extreme.signs import instead
+from qlab.gradients import instead
 from qlab.nonuniform.sketching import shifted_signs
 from qlab.validate import check_bits
 

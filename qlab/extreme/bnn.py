@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from qlab.extreme.levels import Few, FewLevels, ForInputs
-from qlab.extreme.signs import hard_tanh, instead, sign
+from qlab.extreme.signs import hard_tanh, sign
+from qlab.gradients import instead
 from qlab.network import quantizable_layers
 
 __all__ = ["SignInput", "SignWeight", "clip_to_one", "without_relu"]

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from qlab.extreme.levels import ForInputs
-from qlab.extreme.signs import hard_tanh, instead, sign
+from qlab.extreme.signs import hard_tanh, sign
+from qlab.gradients import instead
 from qlab.validate import check_bits
 
 __all__ = ["HORQInput", "residual_signs"]

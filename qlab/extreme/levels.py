@@ -2,7 +2,7 @@
 
     x ↦ S·level(q),   levels (−1, 1) or (−1, 0, 1),   S for each row of the granularity
 
-Source: Gholami et al. 2021, section IV C.
+Source: Gholami et al. 2021, section IV E.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from qlab.extreme.levels import Few, FewLevels
-from qlab.extreme.signs import instead, sign
+from qlab.extreme.signs import sign
+from qlab.gradients import instead
 
 __all__ = ["LossAware", "loss_aware_scale"]
 

@@ -9,12 +9,10 @@ Sources: Bengio, Léonard, Courville 2013; Hubara et al. 2016, *Binarized neural
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-__all__ = ["hard_tanh", "instead", "sign"]
+__all__ = ["hard_tanh", "sign"]
 
 
 def sign(x: Tensor) -> Tensor:
@@ -44,37 +42,3 @@ def hard_tanh(x: Tensor) -> Tensor:
     Survey-map row: E1.
     """
     return x.clamp(-1, 1)
-
-
-class _Instead(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, soft: Tensor, hard: Tensor) -> Tensor:
-        return hard.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0], None
-
-
-def instead(soft: Tensor, hard: Tensor) -> Tensor:
-    """Return `hard`, to the last bit, whose gradient goes to `soft`.
-
-    The usual ``soft + (hard − soft).detach()`` rounds twice: next to a large `soft`, a sign is lost.
-
-    Parameters
-    ----------
-    soft, hard : Tensor
-        Of one shape and dtype.
-
-    Examples
-    --------
-    >>> x = torch.tensor([0.4, 1.7], requires_grad=True)
-    >>> y = instead(hard_tanh(x), sign(x))
-    >>> y.sum().backward()
-    >>> y.detach(), x.grad
-    (tensor([1., 1.]), tensor([1., 0.]))
-
-    Survey-map row: E1.
-    """
-    y: Tensor = _Instead.apply(soft, hard)
-    return y

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from qlab.extreme.levels import TERNARY, Few, FewLevels
-from qlab.extreme.signs import instead, sign
+from qlab.extreme.signs import sign
+from qlab.gradients import instead
 
 __all__ = ["TWN", "exact_threshold", "ternary", "twn_threshold"]
 

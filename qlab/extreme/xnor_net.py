@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 from qlab.extreme.bnn import _SignInput
 from qlab.extreme.levels import Few, FewLevels, ForInputs
-from qlab.extreme.signs import hard_tanh, instead, sign
+from qlab.extreme.signs import hard_tanh, sign
+from qlab.gradients import instead
 from qlab.network import quantizable_layers
 
 __all__ = ["BWN", "XNORInput", "input_scale", "with_input_scales"]

@@ -10,7 +10,8 @@
 | `integer_program` | HAWQ-V3: the best sum under linear budgets, exactly | M3 |
 | `haq` | HAQ: an agent names the bits (DDPG) | M4 |
 | `dnas` | differentiable search: DNAS, EdMIPS | M4 |
-| `evolution` | evolutionary search, random search | M4 |
+| `search` | what searches share, and random search, the baseline | M4 |
+| `evolution` | evolutionary search | M4 |
 | `ground_truth` | every assignment of a small network evaluated; `make_ground_truth` fills its tables | M5 |
 | `distance` | how far from the true front a choice lands | M5 |
 | `comparison` | all methods under the same budgets; `make_methods_table` fills its table | M5 |
@@ -25,13 +26,14 @@ from qlab.mixed.assignment import BITS, Assignment, Space, assignment_space, par
 from qlab.mixed.comparison import BUDGETS, METHODS, MethodRun, methods_table, run_method
 from qlab.mixed.distance import Distance, distance, hypervolume, oracle
 from qlab.mixed.dnas import DifferentiableSearch, DifferentiableSettings, differentiable_search
-from qlab.mixed.evolution import EvolutionSettings, Search, evolve, random_search
+from qlab.mixed.evolution import EvolutionSettings, evolve
 from qlab.mixed.ground_truth import GroundTruth, evaluate_all, ground_truth, truth_pictures
 from qlab.mixed.haq import HAQSettings, haq
 from qlab.mixed.hawq import hawq_allocate, hawq_order, monotone_choices, top_eigenvalues
 from qlab.mixed.hawq_v2 import Traces, hawq_v2_sensitivity, hutchinson_traces
 from qlab.mixed.hessian import hessian_product
 from qlab.mixed.integer_program import Budget, integer_program
+from qlab.mixed.search import Search, random_search
 from qlab.mixed.sensitivity import (
     divergence_sensitivity,
     loss_sensitivity,

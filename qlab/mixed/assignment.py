@@ -145,6 +145,12 @@ class Space:
         """Return the sums Σ_i table[i, choice_i] of one choice, or of many, shape (…, layers)."""
         return np.asarray(table)[np.arange(len(self.layers)), np.asarray(choice)].sum(axis=-1)
 
+    def check_limit(self, limit: float) -> None:
+        """Raise a ValueError if no assignment fits so many bytes."""
+        least = float(self.nbytes.min(axis=1).sum())
+        if limit < least:
+            raise ValueError(f"limit must hold {least:g} bytes, the fewest there are, got {limit:g}")
+
     def budget(self, mean_bits: float) -> float:
         """Return the bytes that allow `mean_bits` bits per weight: n·b/8 and the scales."""
         scales = self.nbytes[:, 0] - [packed_bytes(layer.parameters, self.choices[0]) for layer in self.layers]

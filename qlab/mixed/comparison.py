@@ -23,12 +23,13 @@ from qlab.data import load_calibration, load_train_subset
 from qlab.hardware.record import read_as
 from qlab.mixed.distance import distance, oracle
 from qlab.mixed.dnas import DifferentiableSettings, differentiable_search
-from qlab.mixed.evolution import Choice, EvolutionSettings, Search, evolve, random_search
+from qlab.mixed.evolution import EvolutionSettings, evolve
 from qlab.mixed.ground_truth import GroundTruth, ground_truth, truth_pictures
 from qlab.mixed.haq import HAQSettings, haq
 from qlab.mixed.hawq import hawq_allocate, top_eigenvalues
 from qlab.mixed.hawq_v2 import hawq_v2_sensitivity, hutchinson_traces
 from qlab.mixed.integer_program import Budget, integer_program
+from qlab.mixed.search import Choice, Search, random_search
 from qlab.mixed.sensitivity import divergence_sensitivity, loss_sensitivity, noise_sensitivity
 from qlab.zoo import evaluate, load
 from qlab.zsq import DistilSettings, distil
@@ -135,9 +136,8 @@ def uniform_choice(truth: GroundTruth, limit: float) -> Choice:
     Survey-map row: M5.
     """
     space = truth.space
+    space.check_limit(limit)
     fits = [b for b in range(len(space.choices)) if space.nbytes[:, b].sum() <= limit]
-    if not fits:
-        raise ValueError(f"limit must hold {space.nbytes[:, 0].sum():g} bytes, the fewest there are, got {limit:g}")
     return (fits[-1],) * len(space.layers)
 
 

@@ -5,7 +5,7 @@
     hypervolume     area under the front of a set, over bytes, above a floor of accuracy
 
 The best of thousands of assignments was lucky on these very pictures, so that a lost accuracy of a few tenths of a
-point is no loss at all: `Oracle` says what choosing by validation accuracy over the whole table leaves.
+point is no loss at all: `oracle` says what choosing by validation accuracy over the whole table leaves.
 
 Source of the hypervolume: Zitzler, Thiele 1999, *Multiobjective evolutionary algorithms*.
 """
@@ -84,9 +84,8 @@ def oracle(truth: GroundTruth, limit: float) -> tuple[int, ...]:
 
     Survey-map row: M5.
     """
+    truth.space.check_limit(limit)
     fits = np.flatnonzero(truth.nbytes <= limit)
-    if not len(fits):
-        raise ValueError(f"limit must hold {truth.nbytes.min():g} bytes, the fewest there are, got {limit:g}")
     order = np.lexsort((truth.validation_loss.ravel()[fits], -truth.validation_accuracy[fits]))
     return tuple(int(b) for b in truth.space.all_choices()[fits[order[0]]])
 

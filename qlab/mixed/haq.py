@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qlab.mixed.assignment import Space
-from qlab.mixed.evolution import Choice, Judge, Record, Search
+from qlab.mixed.search import Choice, Judge, Record, Search
 from qlab.network import quantizable_layers
 
 __all__ = ["HAQSettings", "haq", "layer_states", "lower_to_budget"]
@@ -115,10 +115,9 @@ def lower_to_budget(choice: Choice, space: Space, limit: float) -> Choice:
 
     Survey-map row: M4.
     """
+    space.check_limit(limit)
     found = list(choice)
     while space.total(space.nbytes, found) > limit:
-        if not any(found):
-            raise ValueError(f"limit must hold {space.nbytes[:, 0].sum():g} bytes, the fewest there are, got {limit:g}")
         for i in range(len(found)):
             found[i] = max(found[i] - 1, 0)
             if space.total(space.nbytes, found) <= limit:

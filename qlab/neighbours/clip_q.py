@@ -15,11 +15,11 @@ Source: Tung, Mori 2018, *CLIP-Q: deep network compression learning by in-parall
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from qlab.gradients import instead
 from qlab.grids import Codebook, Symmetric
 from qlab.network import Trainable
 from qlab.quantizer import Params, QuantizedTensor, Quantizer
@@ -76,17 +76,6 @@ class ClipQ(Trainable):
         return _ClipQ(self)
 
 
-class _Straight(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, w: Tensor, module: _ClipQ) -> Tensor:
-        code, levels = module.codes(w)
-        return levels[code].reshape(w.shape)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0], None
-
-
 class _ClipQ(nn.Module):
     def __init__(self, choice: ClipQ) -> None:
         super().__init__()
@@ -107,7 +96,8 @@ class _ClipQ(nn.Module):
         return code, levels
 
     def forward(self, w: Tensor) -> Tensor:
-        return _Straight.apply(w, self)
+        code, levels = self.codes(w)
+        return instead(w, levels[code].reshape(w.shape))
 
     def stored(self, w: Tensor) -> QuantizedTensor:
         """Return codes and table; empty buckets have no value."""

@@ -22,21 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qlab.gradients import instead
 from qlab.network import quantizable_layers
 from qlab.training.accumulate import accumulate
 from qlab.training.formats import Format
 
 __all__ = ["Formats", "quantize_training", "round_backward", "round_forward"]
-
-
-class _Forward(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, form: Format) -> Tensor:
-        return form(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0], None
 
 
 class _Backward(torch.autograd.Function):
@@ -71,7 +62,7 @@ def round_forward(x: Tensor, form: Format | None) -> Tensor:
 
     Survey-map row: F4.
     """
-    return x if form is None else _Forward.apply(x, form)
+    return x if form is None else instead(x, form(x.detach()))
 
 
 def round_backward(x: Tensor, form: Format | None) -> Tensor:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from qlab.validate import check_bits, check_finite, check_real
 from qlab.vector.codewords import BlockCode, blocks
-from qlab.vector.product import _code, spread_start
+from qlab.vector.product import spread_start
 
 __all__ = ["activation_aware", "input_rows", "second_moments", "weighted_error"]
 
@@ -97,8 +97,7 @@ def activation_aware(w: Tensor, moments: Tensor, size: int, seed: int = 0, steps
     g = np.broadcast_to(g, (places, d, d))
     root = np.linalg.cholesky(g)  # vᵀGv = ‖vᵀL‖²
     seen = np.einsum("rmi,mij->rmj", v, root).reshape(-1, d)
-    start = _rows_of(seen, spread_start(seen, size, seed))
-    c = v.reshape(-1, d)[start]
+    c = v.reshape(-1, d)[spread_start(seen, size, seed)]
     last = np.inf
     codes = np.zeros((len(v), places), np.int64)
     for _ in range(steps):
@@ -112,12 +111,7 @@ def activation_aware(w: Tensor, moments: Tensor, size: int, seed: int = 0, steps
             break
         last = error
         c = _means(v, g, codes, c)
-    return _code(w, c, codes.ravel())
-
-
-def _rows_of(x: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Return where the rows `chosen` stand in x."""
-    return np.array([int(np.abs(x - row).sum(1).argmin()) for row in chosen])
+    return BlockCode.of(w, c[None], codes.reshape(1, -1))
 
 
 def _means(v: np.ndarray, g: np.ndarray, codes: np.ndarray, c: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ Sources: Babenko, Lempitsky 2014, *Additive quantization for extreme vector comp
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from qlab.vector.codewords import BlockCode, blocks
@@ -76,5 +75,4 @@ def additive_quantize(
     for _ in range(rounds):
         books = fit_books(v, codes, size)
         codes = reassign(v, books, codes)
-    table = torch.as_tensor(books, dtype=w.dtype, device=w.device)
-    return BlockCode(table, torch.as_tensor(codes, device=w.device), tuple(w.shape))
+    return BlockCode.of(w, books, codes)

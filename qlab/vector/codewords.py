@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -74,6 +75,12 @@ class BlockCode:
     codes: Tensor
     shape: tuple[int, ...]
     books_per_stage: int = 1
+
+    @classmethod
+    def of(cls, w: Tensor, books: NDArray[Any], codes: NDArray[Any], books_per_stage: int = 1) -> BlockCode:
+        """Return the code of a weight, in its type and on its device, from NumPy arrays of the shapes above."""
+        table = torch.as_tensor(np.array(books), dtype=w.dtype, device=w.device)
+        return cls(table, torch.as_tensor(codes, device=w.device), tuple(w.shape), books_per_stage)
 
     def decode(self) -> Tensor:
         """Return w̃ = Σ_t C_t[q_t] in the weight's shape."""

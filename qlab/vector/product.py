@@ -12,18 +12,17 @@ convolutional neural networks for mobile devices*.
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from qlab.history.vector_quantization import kmeans
 from qlab.validate import check_bits
 from qlab.vector.codewords import BlockCode, blocks
 
-__all__ = ["codebook", "product_quantize", "spread_start"]
+__all__ = ["codebook", "nearest", "product_quantize", "spread_start"]
 
 
-def spread_start(x: np.ndarray, size: int, seed: int = 0) -> np.ndarray:
-    """Return `size` different rows of x, each drawn with probability ∝ its squared distance to those drawn before.
+def spread_start(x: np.ndarray, size: int, seed: int = 0) -> list[int]:
+    """Return the places of `size` different rows of x, drawn with probability ∝ squared distance to those drawn before.
 
     References
     ----------
@@ -44,7 +43,7 @@ def spread_start(x: np.ndarray, size: int, seed: int = 0) -> np.ndarray:
             raise ValueError(f"x must have at least {size} different rows, got {len(np.unique(x, axis=0))}")
         chosen.append(int(np.searchsorted(np.cumsum(far), rng.random() * far.sum(), side="right")))
         far = np.minimum(far, np.square(x - x[chosen[-1]]).sum(1))
-    return x[chosen]
+    return chosen
 
 
 def codebook(x: np.ndarray, size: int, seed: int = 0, steps: int = 50) -> np.ndarray:
@@ -52,12 +51,15 @@ def codebook(x: np.ndarray, size: int, seed: int = 0, steps: int = 50) -> np.nda
 
     Survey-map row: V2.
     """
-    start = spread_start(x, size, seed)
+    start = x[spread_start(x, size, seed)]
     return np.asarray(kmeans(x, start, tolerance=1e-4, steps=steps).codebook)
 
 
 def nearest(x: np.ndarray, book: np.ndarray) -> np.ndarray:
-    """Return the number of the nearest codeword of each row."""
+    """Return the number of the nearest codeword of each row.
+
+    Survey-map rows: V2, V3.
+    """
     half, out = (book**2).sum(1) / 2, np.empty(len(x), np.int64)
     for i in range(0, len(x), 4096):
         out[i : i + 4096] = (x[i : i + 4096] @ book.T - half).argmax(1)
@@ -91,6 +93,7 @@ def product_quantize(w: Tensor, d: int, size: int, shared: bool = True, seed: in
 
     Examples
     --------
+    >>> import torch
     >>> w = torch.tensor([[0.0, 0.0, 5.0, 5.0], [5.0, 5.0, 0.0, 0.0]])
     >>> code = product_quantize(w, d=2, size=2)
     >>> torch.equal(code.decode(), w), code.code_bits
@@ -102,13 +105,8 @@ def product_quantize(w: Tensor, d: int, size: int, shared: bool = True, seed: in
     x = blocks(w, d).double().cpu().numpy()
     if shared:
         book = codebook(x, size, seed, steps)
-        return _code(w, book, nearest(x, book))
+        return BlockCode.of(w, book[None], nearest(x, book)[None])
     places = x.reshape(len(w), -1, d).transpose(1, 0, 2)
     books = [codebook(v, size, seed + m, steps) for m, v in enumerate(places)]
     codes = np.stack([nearest(v, book) + m * size for m, (v, book) in enumerate(zip(places, books, strict=True))], 1)
-    return _code(w, np.concatenate(books), codes.ravel(), len(books))
-
-
-def _code(w: Tensor, book: np.ndarray, codes: np.ndarray, count: int = 1) -> BlockCode:
-    books = torch.as_tensor(book.copy(), dtype=w.dtype, device=w.device)[None]
-    return BlockCode(books, torch.as_tensor(codes, device=w.device)[None], tuple(w.shape), count)
+    return BlockCode.of(w, np.concatenate(books)[None], codes.reshape(1, -1), len(books))

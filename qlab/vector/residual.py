@@ -11,7 +11,6 @@ nearest neighbor search by residual vector quantization*.
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from qlab.validate import check_bits
@@ -42,6 +41,7 @@ def residual_quantize(w: Tensor, d: int, size: int, stages: int, seed: int = 0, 
 
     Examples
     --------
+    >>> import torch
     >>> w = torch.tensor([[0.0], [1.0], [10.0], [11.0]])  # {0, 10} + {0, 1}, but for where the mean goes
     >>> code = residual_quantize(w, d=1, size=2, stages=2)
     >>> code.decode().flatten().tolist(), code.books.numel()
@@ -57,5 +57,4 @@ def residual_quantize(w: Tensor, d: int, size: int, stages: int, seed: int = 0, 
         books.append(codebook(r, size, seed + t, steps))
         codes.append(nearest(r, books[-1]))
         r = r - books[-1][codes[-1]]
-    table = torch.as_tensor(np.stack(books), dtype=w.dtype, device=w.device)
-    return BlockCode(table, torch.as_tensor(np.stack(codes), device=w.device), tuple(w.shape))
+    return BlockCode.of(w, np.stack(books), np.stack(codes))

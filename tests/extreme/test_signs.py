@@ -21,12 +21,12 @@ from qlab.extreme import (
     approx_sign,
     clip_to_one,
     hard_tanh,
-    instead,
     real_shortcuts,
     sign,
     with_input_scales,
     without_relu,
 )
+from qlab.gradients import instead
 from qlab.network import network_bytes, quantizable_layers, report, stored_weight
 from qlab.qat import reestimate_batchnorm
 from qlab.stochastic import StochasticBinary

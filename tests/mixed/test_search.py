@@ -8,8 +8,9 @@ import torch
 
 from qlab.mixed.assignment import assignment_space, weight_quantizer
 from qlab.mixed.dnas import DifferentiableSettings, differentiable_search
-from qlab.mixed.evolution import EvolutionSettings, evolve, random_search
+from qlab.mixed.evolution import EvolutionSettings, evolve
 from qlab.mixed.haq import HAQSettings, haq, layer_states, lower_to_budget
+from qlab.mixed.search import random_search
 from tests.mixed.test_assignment import chain
 
 

@@ -38,8 +38,8 @@ def error(w, code):
 @pytest.mark.row("V2")
 def test_one_subspace_is_kmeans_of_rows():
     w = normal(0, 200, 6)
-    start = spread_start(w.double().numpy(), 8, seed=3)
-    peer = KMeans(8, init=start, n_init=1, max_iter=500, tol=0).fit(w.double().numpy())
+    x = w.double().numpy()
+    peer = KMeans(8, init=x[spread_start(x, 8, seed=3)], n_init=1, max_iter=500, tol=0).fit(x)
     code = product_quantize(w, 6, 8, shared=False, seed=3, steps=500)
     assert error(w, code) == pytest.approx(peer.inertia_, rel=1e-3)
     same = product_quantize(w, 6, 8, seed=3, steps=500)
