@@ -126,3 +126,13 @@ def test_differentiable_search_fits_and_prefers_what_matters(gumbel):
 def test_refused(make):
     with pytest.raises(ValueError):
         make()
+
+
+def test_the_tightest_budget_leaves_one_assignment():
+    space = landscape()[0]
+    least = float(space.nbytes[:, 0].sum())
+    lowest = (0,) * len(space.layers)
+    assert random_search(lambda c: 0.0, space, least, 1).choice == lowest
+    assert lower_to_budget((1,) * len(space.layers), space, least) == lowest
+    with pytest.raises(ValueError, match="the fewest there are"):
+        space.check_limit(least - 1)
