@@ -10,6 +10,7 @@ that they code, as they are when weights are quantized. Sources: Shannon 1959; G
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -197,7 +198,7 @@ def _companded_start(x: Floats, levels: int) -> Floats:
 def _entropy_coded(x: Floats, bits: int) -> Iterator[PlanePoint]:
     """Steps and prices that land near `bits` for a Gaussian: D ≈ 2πe/12 · 2^(−2R)."""
     for rate in (bits - 0.5, float(bits)):
-        D = 2 * np.pi * np.e / 12 * 2.0 ** (-2 * rate)
+        D = 2 * math.pi * math.e / 12 * 2.0 ** (-2 * rate)
         step = float(np.sqrt(12 * D))
         point = entropy_coded_uniform_samples(x, step)
         yield PlanePoint("uniform, unlimited", f"step {step:.3g} σ", "entropy", point)
@@ -209,7 +210,7 @@ def _entropy_coded(x: Floats, bits: int) -> Iterator[PlanePoint]:
 def _vectors(x: Floats, bits: int) -> Iterator[PlanePoint]:
     for lattice in (A2, D4):
         d = lattice.dimension
-        step = float(np.sqrt(2 * np.pi * np.e) * 2.0**-bits / lattice.volume ** (1 / d))
+        step = float(np.sqrt(2 * math.pi * math.e) * 2.0**-bits / lattice.volume ** (1 / d))
         rows = x.reshape(-1, d)
         found = lattice.nearest(rows, step)
         _, codes = np.unique(np.rint(found / step * 1e6).astype(np.int64), axis=0, return_inverse=True)

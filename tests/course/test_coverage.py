@@ -20,6 +20,7 @@ DONE = [
         "M": 5,
         "D": 1,
         "E": 5,
+        "V": 3,
         "W": 1,
     }.items()
     for n in range(1, last + 1)
