@@ -1,12 +1,13 @@
 # make book   the environment, then every notebook executed and the HTML book built
 # make lab    JupyterLab on the labs
+# make reproduce   every notebook executed once more: the same numbers as in the book?
 # make test   everything that must hold: style, types, tests, notebooks, the book, the book in a browser
 SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := book
-.PHONY: book lab test env check page release clean
+.PHONY: book lab test reproduce env check page release clean
 
 env:
 	@tools/env.sh
@@ -23,6 +24,9 @@ lab: env
 
 test:
 	@tools/test.sh
+
+reproduce: book
+	@$(BIN)/python tools/reproduce.py
 
 check: env
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

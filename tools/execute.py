@@ -19,6 +19,7 @@ from jupyter_cache.executors.utils import single_nb_execution
 from tqdm.auto import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
+JOBS = min(2, os.cpu_count() or 1)
 TIMEOUT = 120  # seconds for a cell, as in _config.yml
 
 
@@ -39,17 +40,12 @@ def run(path: Path) -> tuple[Path, nbformat.NotebookNode, float, str]:
     return path, notebook, result.time, result.exc_string or ""
 
 
-def main() -> int:
-    """Execute what the cache does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("notebook", nargs="*", type=Path)
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("--cache", type=Path, default=ROOT / "_build/.jupyter_cache")
-    chosen = parser.parse_args()
-    chosen.cache.mkdir(parents=True, exist_ok=True)
-    cache = get_cache(str(chosen.cache))
+def execute(paths: list[Path], where: Path, jobs: int = JOBS) -> int:
+    """Execute what a cache does not hold, print what each notebook took, and return how many failed."""
+    where.mkdir(parents=True, exist_ok=True)
+    cache = get_cache(str(where))
     todo, took, failed = [], {}, []
-    for path in [p.resolve() for p in chosen.notebook] or notebooks():
+    for path in paths:
         record = None
         with suppress(KeyError):
             record = cache.match_cache_notebook(nbformat.read(path, as_version=4))
@@ -57,7 +53,7 @@ def main() -> int:
             todo.append(path)
         else:
             took[path] = (record.data.get("execution_seconds") or 0.0, "from the cache")
-    with ProcessPoolExecutor(chosen.jobs) as pool:
+    with ProcessPoolExecutor(jobs) as pool:
         for done in tqdm(as_completed([pool.submit(run, path) for path in todo]), "notebooks", len(todo)):
             path, notebook, seconds, trouble = done.result()
             took[path] = (seconds, "FAILED" if trouble else "")
@@ -71,7 +67,18 @@ def main() -> int:
         print(f"{path.relative_to(ROOT)!s:<46}{seconds:6.1f} s  {note}")
     whole = sum(seconds for seconds, _ in took.values())
     print(f"{len(took)} notebooks, {whole:.0f} s in all; {len(todo)} executed now, {len(failed)} failed")
-    return bool(failed)
+    return len(failed)
+
+
+def main() -> int:
+    """Execute what the book's cache does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("notebook", nargs="*", type=Path)
+    parser.add_argument("--jobs", type=int, default=JOBS)
+    parser.add_argument("--cache", type=Path, default=ROOT / "_build/.jupyter_cache")
+    chosen = parser.parse_args()
+    paths = [path.resolve() for path in chosen.notebook] or notebooks()
+    return bool(execute(paths, chosen.cache, chosen.jobs))
 
 
 if __name__ == "__main__":
