@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from qlab.course.cluster import workers
-from qlab.course.grading import grade, summary
+from qlab.course.grading import CELL_SECONDS, grade, summary
 from qlab.course.results.sweep import FAMILIES, PLACE, sweep
 
 
@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     homework.add_argument("--source", type=Path, default=Path("labs/source"), help="folder of LAB/LAB.ipynb")
     homework.add_argument("--jobs", type=int, default=1, help="submissions at a time")
     homework.add_argument("--seconds", type=float, default=900, help="for one submission")
+    homework.add_argument("--cell-seconds", type=int, default=CELL_SECONDS, help="for one cell of a submission")
     homework.add_argument("--scheduler", help="of a Dask cluster that shares this machine's files")
     chosen = parser.parse_args(arguments)
     with workers(chosen.scheduler):
@@ -43,7 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
 def run(chosen: argparse.Namespace) -> None:
     """Run one command."""
     if chosen.command == "grade":
-        grades = grade(chosen.lab, chosen.source, chosen.submitted, chosen.to, chosen.jobs, chosen.seconds)
+        where = (chosen.source, chosen.submitted, chosen.to)
+        grades = grade(chosen.lab, *where, chosen.jobs, chosen.seconds, chosen.cell_seconds)
         print(summary(grades))
     else:
         sweep(chosen.family, chosen.seeds, chosen.jobs, chosen.to, chosen.networks)
