@@ -16,6 +16,8 @@ from torch import Tensor
 
 from qlab.calibration import Calibration, Range
 from qlab.granularity import Granularity
+from qlab.grids import Grid
+from qlab.network import sqnr_db
 from qlab.plots.style import LINES, MARKERS, PALETTE
 from qlab.quantizer import Params, Quantizer, decode
 
@@ -31,6 +33,7 @@ __all__ = [
     "granularity_ranges",
     "levels",
     "pareto",
+    "shared_scales",
     "staircase",
     "staircases",
     "zero_points",
@@ -319,6 +322,75 @@ def granularity_ranges(weight: Tensor, granularities: Mapping[str, Granularity])
     panels[0][0].set_ylabel("output channel")
     panels[0][0].legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=9)
     return figure
+
+
+def shared_scales(
+    weight: Tensor,
+    grid: Grid,
+    granularities: Mapping[str, Granularity],
+    shown: str,
+    beside: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
+) -> tuple[Figure, str]:
+    """Draw who shares a scale, and what that costs and brings: one stop of a walk from coarse to fine.
+
+    Left the step S that each weight gets, a row per output channel; right the signal-to-noise ratio against true bits
+    per weight for all granularities, this one marked.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (channels, …)
+    grid : Grid
+    granularities : mapping of name to Granularity
+        The whole walk, from coarse to fine.
+    shown : str
+        The name of this stop.
+    beside : mapping of name to (bits, signal-to-noise ratios), optional
+        Curves to compare with, such as what the same bits bring when they are spent on codes.
+
+    Returns
+    -------
+    tuple of Figure and str
+        The figure, and what it says in words.
+
+    Raises
+    ------
+    ValueError
+        If there is no such stop.
+
+    Survey-map row: Q7.
+    """
+    if shown not in granularities:
+        raise ValueError(f"shown must be one of {', '.join(granularities)}, got {shown!r}")
+    w = weight.detach()
+    stored = {name: Quantizer(grid, granularity)(w) for name, granularity in granularities.items()}
+    bits = [q.bits_per_value for q in stored.values()]
+    snr = [sqnr_db(w, q.dequantize()) for q in stored.values()]
+    i = list(granularities).index(shown)
+    scale, rows = stored[shown].params.scale, granularities[shown].rows(w)
+    steps = granularities[shown].unrows(scale[:, None].expand_as(rows), tuple(w.shape)).reshape(len(w), -1)
+    widest = next(iter(stored.values())).params.scale.max()
+
+    figure, (left, right) = _axes((8.6, 3.8), 1, 2, layout="constrained", width_ratios=[1.2, 1])
+    image = left.imshow(steps / widest, cmap="Greys", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    figure.colorbar(image, ax=left, label="step S, of the layer's")
+    left.set(xlabel="weight within its channel", ylabel="output channel")
+    left.set_title(
+        f"{shown}: {len(scale)} scale{'s' if len(scale) > 1 else ''}, one for {w.numel() // len(scale):,} weights"
+    )
+    left.grid(False)
+    for (name, curve), line in zip((beside or {}).items(), LINES[1:], strict=False):
+        right.plot(*curve, color=PALETTE["blue"], ls=line, marker="", label=name)
+    right.plot(bits, snr, "o-", color=PALETTE["grey"], mfc="white", ms=6, label="finer and finer scales")
+    right.plot(bits[i], snr[i], "o", color=PALETTE["vermilion"], ms=11)
+    right.set(xlabel="bits per weight, scales included", ylabel="signal-to-noise ratio / dB")
+    right.set_title(f"{bits[i]:.2f} bits, {snr[i]:.1f} dB")
+    right.legend(fontsize=9, loc="lower right")
+    words = (
+        f"{shown}: {len(scale)} scale{'s' if len(scale) > 1 else ''} for {w.numel():,} weights, "
+        f"{bits[i]:.2f} bits per weight with the scales, {snr[i]:.1f} dB. The largest step is "
+        f"{float(scale.max() / scale.min()):.1f} times the smallest."
+    )
+    return figure, words
 
 
 def chosen_ranges(values: Tensor, quantizer: Quantizer, methods: Mapping[str, Calibration]) -> Figure:

@@ -23,6 +23,7 @@ _STYLE = (
     "<style>.qlab-slider-frames>*{display:none}.qlab-slider-frames>.qlab-on{display:block}"
     ".qlab-slider-frames{background:#fff;color:#000}"
     ".qlab-slider-frames img,.qlab-slider-frames svg{max-width:100%;height:auto}"
+    ".qlab-slider-frames .qlab-slider-words{margin:.4em .6em 0;font-size:.92em;color:#000}"
     ".qlab-slider-control{display:flex;flex-wrap:wrap;gap:.3em .8em;align-items:center}"
     ".qlab-slider-control input{flex:1 1 12rem;min-width:8rem}</style>"
 )
@@ -39,7 +40,7 @@ def slider_figure(
     frames: Sequence[Any],
     values: Sequence[object],
     label: str,
-    alt: str,
+    alt: str | Sequence[str],
     *,
     start: int = 0,
     dpi: int = 144,
@@ -54,8 +55,9 @@ def slider_figure(
         What each position is called; numbers or strings, as many as frames.
     label : str
         What the slider changes, with its unit, such as ``"bits"``.
-    alt : str
-        The picture in words. ``{value}`` in it becomes the value of each frame.
+    alt : str or sequence of str
+        The picture in words. ``{value}`` in it becomes the value of each frame. Where the pictures tell different
+        things, as many texts as frames; each is then shown below its picture, so that nobody needs to see it to follow.
     start : int
         The position shown first.
     dpi : int
@@ -69,7 +71,8 @@ def slider_figure(
     Raises
     ------
     ValueError
-        If there are no frames, their number is not that of the values, start is not among them, or alt is empty.
+        If there are no frames, their number is not that of the values or the texts, start is not among them, or alt is
+        empty.
 
     Examples
     --------
@@ -85,21 +88,31 @@ def slider_figure(
         raise ValueError(f"values must be as many as frames ({len(frames)}), got {len(values)}")
     if not 0 <= start < len(frames):
         raise ValueError(f"start must be a position from 0 to {len(frames) - 1}, got {start}")
-    if not alt.strip():
+    told = not isinstance(alt, str)
+    texts = list(alt) if not isinstance(alt, str) else [alt] * len(frames)
+    if len(texts) != len(frames):
+        raise ValueError(f"alt must be one text or as many as frames ({len(frames)}), got {len(texts)}")
+    if not all(text.strip() for text in texts):
         raise ValueError("alt must describe the picture in words, got an empty text")
     names = [str(value) for value in values]
-    alts = [html.escape(alt.replace("{value}", name), quote=True) for name in names]
-    pictures = [_picture(frame, words, dpi) for frame, words in zip(frames, alts, strict=True)]
+    alts = [html.escape(text.replace("{value}", name), quote=True) for text, name in zip(texts, names, strict=True)]
+    if told:  # once: who hears the text below the picture need not hear it as its alt too
+        below = [html.escape(f"{label}: {name}, described below", quote=True) for name in names]
+        words = [f'<p class="qlab-slider-words">{text}</p>' for text in alts]
+    else:
+        below, words = alts, [""] * len(alts)
+    pictures = [_picture(frame, a, dpi) + w for frame, a, w in zip(frames, below, words, strict=True)]
     shown = "".join(
         f'<div class="qlab-frame{" qlab-on" if i == start else ""}">{picture}</div>'
         for i, picture in enumerate(pictures)
     )
     name = _name(label, shown)
     known = html.escape(json.dumps(names), quote=True)
+    live = ' aria-live="polite"' if told else ""
     text = html.escape(label, quote=True)
     return HTML(
         f'{_STYLE}<div class="qlab-slider" id="{name}" data-values="{known}">'
-        f'<div class="qlab-slider-frames">{shown}</div>'
+        f'<div class="qlab-slider-frames"{live}>{shown}</div>'
         f'<div class="qlab-slider-control"><label for="{name}-input">{text}</label>'
         f'<input id="{name}-input" type="range" min="0" max="{len(frames) - 1}" step="1" value="{start}" '
         f'autocomplete="off" aria-label="{text}" aria-valuetext="{html.escape(names[start], quote=True)}" '

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qlab.mixed.assignment import pareto_front
+from qlab.mixed.distance import distance
 from qlab.plots.style import COLORS, MARKERS, PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from qlab.mixed.comparison import MethodRun
     from qlab.mixed.ground_truth import GroundTruth
 
-__all__ = ["draw_cloud", "draw_lost", "draw_sums"]
+__all__ = ["budget_stop", "draw_cloud", "draw_lost", "draw_sums"]
 
 
 def draw_cloud(
@@ -44,6 +46,79 @@ def draw_cloud(
         at = [truth.index(choice) for choice in choices]
         ax.plot(kilobytes[at], accuracy[at], color=color, ls="", marker=marker, ms=9, mfc="none", mew=1.8, label=name)
     ax.set(xlabel="kilobytes of weights and scales", ylabel="accuracy, %")
+
+
+def budget_stop(
+    truth: GroundTruth, limit: float, chosen: Mapping[str, Sequence[int]], reach: float | None = None
+) -> tuple[Figure, str]:
+    """Draw one stop of a walk along the true front: a budget, the best assignment within it, and what methods chose.
+
+    Left the cloud, cut at the budget, with the best and the choices; right their bits, layer by layer.
+
+    Parameters
+    ----------
+    truth : GroundTruth
+    limit : float
+        Bytes of weights and scales.
+    chosen : mapping of method to choice
+        Assignments within the budget; at most six methods.
+    reach : float, optional
+        Bytes at the right end of the cloud.
+
+    Returns
+    -------
+    tuple of Figure and str
+        The figure, and all that it says in words.
+
+    Raises
+    ------
+    ValueError
+        If a choice does not fit the budget, or nothing does.
+
+    Survey-map row: M5.
+    """
+    import matplotlib.pyplot as plt
+
+    space = truth.space
+    space.check_limit(limit)
+    for name, choice in chosen.items():
+        if truth.nbytes[truth.index(choice)] > limit:
+            raise ValueError(f"chosen must fit {limit:,.0f} bytes, but {name} takes {space.assignment(choice)}")
+    best = space.all_choices()[int(np.argmax(np.where(truth.nbytes <= limit, truth.accuracy, -1)))]
+    rows = {"best": tuple(int(b) for b in best), **{name: tuple(choice) for name, choice in chosen.items()}}
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 4.2), width_ratios=[1.35, 1], layout="constrained")
+    draw_cloud(left, truth, {name: [choice] for name, choice in chosen.items()})
+    at = truth.index(rows["best"])
+    left.plot(truth.nbytes[at] / 1000, 100 * truth.accuracy[at], "*", ms=15, color="black", mfc="none", label="best")
+    end = (truth.nbytes.max() if reach is None else reach) / 1000
+    left.axvline(limit / 1000, color=PALETTE["black"], ls=":", lw=1.5)
+    left.axvspan(limit / 1000, end, color="0.5", alpha=0.12, lw=0)
+    left.set_xlim(truth.nbytes.min() / 1000 - 0.03 * end, end)
+    left.set_title(f"budget {limit / 1000:.1f} kB")
+    left.legend(fontsize=8, loc="lower right", frameon=True, framealpha=1)
+
+    bits = np.array([[space.choices[b] for b in choice] for choice in rows.values()])
+    right.imshow(bits, cmap="Greys", vmin=0, vmax=2 * max(space.choices), aspect="auto")
+    for (row, column), b in np.ndenumerate(bits):
+        right.text(column, row, b, ha="center", va="center", color="black", fontsize=11)
+    lost = [100 * distance(truth, choice, limit).lost for choice in rows.values()]
+    right.set_xticks(range(len(space.layers)), labels=list(space.names))
+    right.set_yticks(range(len(rows)), labels=list(rows))
+    ends = right.secondary_yaxis("right")
+    ends.set_yticks(range(len(rows)), labels=["", *(f"−{x:.1f}" for x in lost[1:])])
+    ends.set_ylabel("points below the best")
+    for axis in (right, ends):
+        axis.tick_params(length=0)
+    right.set(xlabel="layer", title="bits of each layer")
+    right.grid(False)
+
+    words = (
+        f"{limit / 1000:.1f} kilobytes allow {100 * truth.accuracy[at]:.1f} % at best, "
+        f"with {space.assignment(rows['best'])} bits. "
+    )
+    said = (f"{name} {space.assignment(c)}, {x:.1f} below" for (name, c), x in zip(rows.items(), lost, strict=True))
+    next(said)
+    return figure, words + "Chosen, and points below the best: " + "; ".join(said) + "."
 
 
 def draw_lost(ax: Axes, runs: Sequence[MethodRun], methods: Sequence[str], labels: Mapping[float, str]) -> None:

@@ -1,4 +1,4 @@
-"""Figures of the rate–distortion plane: one that moves, for the page, and one that stands still, for print."""
+"""Figures of the rate–distortion plane: two that move, for the page, and one that stands still, for print."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qlab.history.entropy_coded import entropy_coded_uniform_samples
 from qlab.history.plane import PlanePoint
 from qlab.history.rate_distortion import RatePoint
 from qlab.plots.style import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["draw_plane", "plane_figure"]
+__all__ = ["draw_plane", "plane_figure", "step_stop"]
 
 # Colour and symbol (plotly's name, matplotlib's mark) of each family; families that come later take the last of them.
 _LOOK = {
@@ -119,3 +121,73 @@ def draw_plane(ax: Axes, points: Sequence[PlanePoint], bound: Sequence[RatePoint
             ax.scatter(x, y, marker=mark, facecolors=face, edgecolors=PALETTE[color], label=family, s=32)
     ax.axhline(0, color="black")
     ax.set(xlabel="rate (bits per number)", ylabel="bits above R(D)", title=_CODING[coding])
+
+
+def step_stop(
+    x: np.ndarray, bound: Sequence[RatePoint], steps: Sequence[float], step: float, name: str = "weight"
+) -> tuple[Figure, str]:
+    """Draw one stop of a walk over the plane: numbers in cells of one width, and where that lands beside R(D).
+
+    Left the numbers and the cells of uniform steps Δ; right rate against signal over noise, with an entropy code, for
+    all steps, this one marked.
+
+    Parameters
+    ----------
+    x : array of floats
+        Of mean square one.
+    bound : sequence of RatePoint
+        Points of R(D) for the same numbers.
+    steps : sequence of float
+        The whole walk, in units of the root mean square.
+    step : float
+        This stop.
+    name : str
+        What the numbers are, for the axis.
+
+    Returns
+    -------
+    tuple of Figure and str
+        The figure, and what it says in words.
+
+    Raises
+    ------
+    ValueError
+        If the distortion of this stop lies outside of the computed bound.
+
+    Survey-map rows: H5, H8.
+    """
+    import matplotlib.pyplot as plt
+
+    order = sorted(bound, key=lambda b: -b.distortion)
+    snr = -10 * np.log10([b.distortion for b in order])
+    walk = [entropy_coded_uniform_samples(x, d) for d in steps]
+    here = entropy_coded_uniform_samples(x, step)
+    at = -10 * np.log10(here.distortion)
+    if not snr[0] <= at <= snr[-1]:
+        raise ValueError(f"step must give between {snr[0]:.1f} and {snr[-1]:.1f} dB, as far as R(D) goes, got {at:.1f}")
+    least = float(np.interp(at, snr, [b.rate for b in order]))
+    gap = here.rate - least
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.6), layout="constrained")
+    left.hist(x, bins=np.linspace(-4, 4, 121).tolist(), color="0.78", edgecolor="none")
+    k = np.arange(-np.ceil(4 / step), np.ceil(4 / step) + 1)
+    for edge in (k + 0.5) * step:
+        left.axvline(edge, color=PALETTE["blue"], lw=1 if step > 0.2 else 0.5, ls="-")
+    left.plot(k * step, np.zeros(len(k)), "o", color=PALETTE["vermilion"], ms=5, clip_on=False)
+    left.set(xlim=(-4, 4), xlabel=f"{name} / root mean square", ylabel="count", title=f"cells of width Δ = {step:g}")
+    left.grid(False)
+
+    right.plot([b.rate for b in order], snr, "-", color=PALETTE["black"], label="bound R(D)")
+    rates = [p.rate for p in walk]
+    right.plot(rates, [-10 * np.log10(p.distortion) for p in walk], "D", color=PALETTE["grey"], mfc="none", ms=5)
+    right.plot([least, here.rate], [at, at], "--", color=PALETTE["vermilion"], lw=2)
+    right.plot([here.rate], [at], "D", color=PALETTE["vermilion"], ms=9, label="uniform steps, entropy code")
+    right.set(xlim=(0, max(rates) + 0.4), ylim=(0, -10 * np.log10(min(p.distortion for p in walk)) + 3))
+    right.set(xlabel="rate (bits per number)", ylabel="signal / noise (dB)")
+    right.set_title(f"{here.rate:.2f} bits, {at:.1f} dB: {gap:.2f} bits above R(D)")
+    right.legend(fontsize=9, loc="lower right")
+    words = (
+        f"Cells of width {step:g} cost {here.rate:.2f} bits per number and leave {at:.1f} dB of signal over noise. "
+        f"The bound for that noise is {least:.2f} bits, {gap:.2f} fewer."
+    )
+    return figure, words

@@ -11,7 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from qlab import ACIQ, MSE, Asymmetric, Codebook, MinMax, PerChannel, PerGroup, PerTensor, Quantizer, Symmetric
+from qlab import (
+    ACIQ,
+    MSE,
+    Asymmetric,
+    Codebook,
+    MinMax,
+    PerBlock,
+    PerChannel,
+    PerGroup,
+    PerTensor,
+    Quantizer,
+    Symmetric,
+)
 from qlab.plots import basics
 
 R = torch.randn(2000, generator=torch.Generator().manual_seed(1))
@@ -108,3 +120,22 @@ def test_other_figures_draw_every_curve() -> None:
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "b", "reference"]
     left, right = basics.pareto({"one": {"a": ([2, 3], [1, 2])}, "two": {"a": ([2, 3], [1, 2])}}).axes
     assert left.lines[0].get_xdata().tolist() == [2, 3] and right.get_title() == "two"
+
+
+@pytest.mark.row("Q7")
+def test_shared_scales_show_the_step_of_each_weight() -> None:
+    w = R[:512].reshape(8, 64) * torch.arange(1, 9)[:, None]
+    ways = {"layer": PerTensor(), "channel": PerChannel(), "blocks": PerBlock(16, axis=1)}
+    for shown, scales in (("layer", 1), ("channel", 8), ("blocks", 32)):
+        figure, words = basics.shared_scales(w, Symmetric(4), ways, shown)
+        left, right = figure.axes[:2]
+        steps = np.asarray(left.images[0].get_array())
+        reach = w.reshape(scales, -1).abs().amax(1)
+        assert np.allclose(steps.reshape(scales, -1), (reach / reach.max())[:, None], atol=1e-6)
+        x, y = (float(c[0]) for c in right.lines[-1].get_data())
+        assert x == pytest.approx(4 + 32 * scales / 512)
+        error = (w - Quantizer(Symmetric(4), ways[shown])(w).dequantize()).square().sum()
+        assert y == pytest.approx(10 * float((w.square().sum() / error).log10()), abs=1e-4)
+        assert words.startswith(f"{shown}: {scales} scale")
+    with pytest.raises(ValueError, match="shown must be one of layer, channel, blocks"):
+        basics.shared_scales(w, Symmetric(4), ways, "row")

@@ -28,6 +28,17 @@ def test_slider_has_a_picture_with_words_for_each_value():
     assert not plt.get_fignums()
 
 
+def test_slider_with_a_text_for_each_picture_shows_it_once_and_tells_of_its_change():
+    shown = slider_figure(frames(2), [2, 4], "bits", ["flat <here>", "{value} times steeper"], dpi=40).data
+    assert re.findall(r'<p class="qlab-slider-words">([^<]*)</p>', shown) == ["flat &lt;here&gt;", "4 times steeper"]
+    assert re.findall(r'<img alt="([^"]*)"', shown) == ["bits: 2, described below", "bits: 4, described below"]
+    assert 'class="qlab-slider-frames" aria-live="polite"' in shown
+    with pytest.raises(ValueError, match="one text or as many"):
+        slider_figure(["<svg></svg>"], [1], "bits", ["one", "two"])
+    with pytest.raises(ValueError, match="alt must describe"):
+        slider_figure(["<svg></svg>"], [1], "bits", [""])
+
+
 def test_slider_is_the_same_each_time_and_two_differ():
     first, again = (slider_figure(frames(), [1, 2, 3], "bits", "{value}", dpi=40).data for _ in range(2))
     other = slider_figure(frames(2), [1, 2], "bits", "{value}", dpi=40).data

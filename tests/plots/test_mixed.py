@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qlab.mixed import ground_truth, methods_table, pareto_front
-from qlab.plots.mixed import draw_cloud, draw_lost, draw_sums
+from qlab.plots.mixed import budget_stop, draw_cloud, draw_lost, draw_sums
 
 
 @pytest.mark.row("M5")
@@ -44,3 +44,29 @@ def test_sums_are_drawn_as_given():
     draw_sums(ax, [0.1, 1.0], [0.2, 0.9])
     assert ax.lines[0].get_xdata().tolist() == [0.1, 1.0] and ax.get_yscale() == "log"
     plt.close(fig)
+
+
+@pytest.mark.row("M5")
+@pytest.mark.parametrize("bits", [2.25, 3.0, 4.0])
+def test_a_stop_of_the_budget_shows_the_best_and_what_was_chosen(bits):
+    truth = ground_truth("mlp")
+    limit = truth.space.budget(bits)
+    figure, words = budget_stop(truth, limit, {"least": (0, 0, 0)})
+    left, right = figure.axes
+    best = next(line for line in left.lines if line.get_label() == "best")
+    fits = [(a, n) for a, n in zip(truth.accuracy, truth.nbytes, strict=True) if n <= limit]
+    assert best.get_ydata()[0] == pytest.approx(100 * max(fits)[0])
+    front = pareto_front(truth.nbytes, -truth.accuracy)
+    assert best.get_xdata()[0] * 1000 in truth.nbytes[front]  # it walks on the front
+    shown = [text.get_text() for text in right.texts]
+    assert shown[3:] == ["2", "2", "2"]
+    lost = 100 * (max(fits)[0] - truth.accuracy[0])
+    assert "-".join(shown[:3]) in words and f"least 2-2-2, {lost:.1f} below" in words
+    plt.close(figure)
+
+
+@pytest.mark.row("M5")
+def test_a_stop_refuses_what_does_not_fit():
+    truth = ground_truth("mlp")
+    with pytest.raises(ValueError, match="but all takes 8-8-8"):
+        budget_stop(truth, truth.space.budget(3.0), {"all": (4, 4, 4)})
