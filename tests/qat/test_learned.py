@@ -90,6 +90,46 @@ def test_lsq_plus_learns_its_offset_only_from_what_is_clipped():
 
 
 @pytest.mark.row("T2")
+@given(SEEDS, st.integers(2, 6))
+@settings(max_examples=20, deadline=None)
+def test_step_and_offset_of_lsq_plus_have_the_gradients_of_their_formula(seed, bits):
+    """r̃ = S·(clip((r − β)/S) + residue) + β, the residue held: differentiated numerically by S and by β."""
+    g = torch.Generator().manual_seed(seed)
+    r, up = (torch.randn(50, generator=g, dtype=torch.float64) for _ in range(2))
+    grid = Asymmetric(bits)
+    low, high = grid.code_range
+    s0, b0 = 0.4, -0.8  # β = S·Z
+    module = LSQPlus(Quantizer(grid), gradient_scale=False).module(params(s0, -2), None).double()
+    (module(r) * up).sum().backward()
+    at = ((r - b0) / s0).clamp(low, high)
+    residue = torch.round(at) - at
+
+    def held(s, beta):
+        return float(((s * (((r - beta) / s).clamp(low, high) + residue) + beta) * up).sum())
+
+    assert float((module(r) * up).sum().detach()) == pytest.approx(held(s0, b0), rel=1e-9)
+    assert float(module.scale.grad) == pytest.approx(numeric(lambda s: held(s, b0), s0), rel=1e-4, abs=1e-6)
+    assert float(module.offset.grad) == pytest.approx(numeric(lambda b: held(s0, b), b0), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.row("T2")
+@given(SEEDS, st.integers(2, 6), st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_the_clip_of_pact_has_the_gradient_of_its_formula(seed, bits, signed):
+    """Rounding passes straight through, so α moves r̃ as it moves clip(x, 0, α), or clip(x, −α, α) where data are."""
+    g = torch.Generator().manual_seed(seed)
+    x, up = (torch.randn(50, generator=g, dtype=torch.float64) for _ in range(2))
+    module = PACT(bits).module(params(2.0 / 255, -128 if signed else 0), None).double()
+    alpha = float(module.alpha.detach())
+    (module(x) * up).sum().backward()
+
+    def clipped(a):
+        return float((x.clamp(-a if signed else 0, a) * up).sum())
+
+    assert float(module.alpha.grad) == pytest.approx(numeric(clipped, alpha), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.row("T2")
 def test_each_channel_has_a_step_of_its_own_and_gradients_stay_in_their_channel():
     w = torch.randn(3, 20, generator=torch.Generator().manual_seed(0))
     module = LSQ(Quantizer(Symmetric(3), PerChannel(0))).module(
