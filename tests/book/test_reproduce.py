@@ -1,8 +1,10 @@
 """The tool that compares two executions: it sees what differs, and only what must not."""
 
+import re
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -73,7 +75,7 @@ def test_the_sample_fits_and_comes_round():
 
 
 def test_a_report_fails_on_what_differs_and_on_what_was_not_executed(tmp_path, monkeypatch, capsys):
-    import nbformat
+
     from jupyter_cache import get_cache
     from jupyter_cache.base import CacheBundleIn
 
@@ -94,3 +96,17 @@ def test_a_report_fails_on_what_differs_and_on_what_was_not_executed(tmp_path, m
 @pytest.mark.parametrize("text", ["0.1", "−2", "1,234.5", "3e-05"])
 def test_numbers_are_found_whole(text):
     assert reproduce.NUMBER.findall(f"x={text} y") == [text]
+
+
+CLOCKS = re.compile(r"(?<![\w.])compare\(|\bhardware\.compare\(|\bperf_counter\(|\bprocess_time\(|\bmeasure_roofline\(|\blatency_table\(")
+SHOWS = re.compile(r"\b(print|glue|say|keep)\(|\bstyle\b|\.show\(\)")
+
+
+@pytest.mark.parametrize("path", reproduce.notebooks(), ids=lambda path: path.stem)
+def test_cells_that_show_a_time_are_tagged(path):
+    notebook = nbformat.read(path, as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    ours = any(re.search(r"import [^#]*\bcompare\b|hardware", cell.source) for cell in cells)
+    shown = [c for c in cells if CLOCKS.search(c.source) and SHOWS.search(c.source) and "def compare(" not in c.source]
+    missing = [c.id for c in shown if ours and "timing" not in c.metadata.get("tags", [])]
+    assert not missing, "a cell that measures a time and shows something needs the tag `timing`"
