@@ -152,3 +152,49 @@ def test_glossary_terms_are_sorted_and_unique():
     terms = [line for line in text.splitlines() if line and not line.startswith(" ")]
     assert len(set(terms)) == len(terms)
     assert terms == sorted(terms, key=str.lower)
+
+
+def glossary():
+    """Read the glossary: for each term its definition."""
+    text = (ROOT / "book/glossary.md").read_text(encoding="utf-8").split("```{glossary}\n")[1].split("```")[0]
+    return dict(entry.split("\n", 1) for entry in text.strip().split("\n\n"))
+
+
+@pytest.mark.parametrize("term", glossary())
+def test_glossary_term_leads_to_a_chapter_that_is_written_and_speaks_of_it(term):
+    *_, name = re.findall(r"\{doc\}`([^`]+)`", glossary()[term])
+    assert f"book/{name}" in FILES
+    cells = notebook(f"book/{name}.ipynb")["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells).lower().replace("-", " ")
+    words = [word for word in re.split(r"[^\wμ']+", term.lower()) if len(word) > 2]
+    assert words
+    assert not [word for word in words if word[:5] not in text]
+
+
+def test_glossary_terms_that_are_referred_to_exist():
+    named = {
+        re.sub(r".*<(.+)>", r"\1", name)
+        for text in glossary().values()
+        for name in re.findall(r"\{term\}`([^`]+)`", text)
+    }
+    assert named <= set(glossary())
+
+
+def places(unit):
+    """For each chapter of a teaching plan, when it is read: (week, place)."""
+    return {name: (i, j) for i, lecture in enumerate(PLAN[unit]) for j, name in enumerate(lecture["read"])}
+
+
+@pytest.mark.parametrize("unit", ["weeks", "days"])
+def test_a_teaching_plan_names_what_is_planned_and_nothing_before_what_it_needs(unit):
+    chapters = {chapter["file"].removeprefix("book/"): chapter for chapter in CHAPTERS}
+    when = places(unit)
+    assert len(PLAN[unit]) == {"weeks": 10, "days": 3}[unit]
+    assert sum(len(lecture["read"]) for lecture in PLAN[unit]) == len(when), "a chapter is read twice"
+    assert set(when) <= set(chapters)
+    early = [(name, need) for name in when for need in chapters[name]["needs"] if when.get(need, (-1,)) > when[name]]
+    assert not early
+    labs = {file.split("/")[2].split("_")[0] for file in FILES if file.startswith("labs/")}
+    given = [lab for lecture in PLAN[unit] for lab in lecture["labs"]]
+    assert len(given) == len(set(given))
+    assert set(given) <= labs | {"lab14"}
