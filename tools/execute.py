@@ -1,7 +1,8 @@
 """Execute the book's notebooks, two at a time, into the cache that the book is built from; print what each took.
 
-A notebook whose code is in the cache already is not run again. One that fails is told with its traceback, and the exit
-code says so. `python tools/execute.py [--jobs N] [--cache DIR] [NOTEBOOK ...]`.
+A notebook whose code is in the cache already is not run again, except for those that read the other notebooks: their
+own code does not tell when they are stale. One that fails is told with its traceback, and the exit code says so.
+`python tools/execute.py [--jobs N] [--cache DIR] [NOTEBOOK ...]`.
 """
 
 import argparse
@@ -21,6 +22,8 @@ from tqdm.auto import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = min(2, os.cpu_count() or 1)
 TIMEOUT = 120  # seconds for a cell, as in _config.yml
+READERS = tuple(ROOT / f"book/{name}.ipynb" for name in ("coverage", "teaching/syllabus", "teaching/instructors"))
+"""They read the plan, the chapters, the labs or the tests, and take seconds."""
 
 
 def notebooks() -> list[Path]:
@@ -49,6 +52,10 @@ def execute(paths: list[Path], where: Path, jobs: int = JOBS) -> int:
         record = None
         with suppress(KeyError):
             record = cache.match_cache_notebook(nbformat.read(path, as_version=4))
+        if record is not None and path in READERS:
+            cache.remove_cache(record.pk)
+            path.touch()  # or Sphinx would keep the page of last time
+            record = None
         if record is None:
             todo.append(path)
         else:
