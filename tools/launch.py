@@ -36,6 +36,7 @@ def add_buttons(app: Any, config: Any) -> None:
         url, branch = known
         buttons = config.html_theme_options.get("launch_buttons") or {}
         services = {"binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com"}
+        services["notebook_interface"] = "jupyterlab"
         config.html_theme_options |= {
             "repository_url": url,
             "repository_branch": branch,

@@ -19,7 +19,7 @@ import sys
 sys.path.insert(0, {str(ROOT / "tools")!r})
 extensions = ["myst_nb", "launch"]
 html_theme = "sphinx_book_theme"
-html_theme_options = {{"launch_buttons": {{"notebook_interface": "jupyterlab", "thebe": False}}, "repository_url": ""}}
+html_theme_options = {{"launch_buttons": {{"thebe": False}}, "repository_url": ""}}
 nb_execution_mode = "off"
 root_doc = "a/page"
 exclude_patterns = ["out"]
