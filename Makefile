@@ -1,4 +1,5 @@
 # make book   the environment, then every notebook executed and the HTML book built
+# make pdf    the built book as one PDF; PAGES="book/basics/uniform …" for some of it, SOLUTIONS=1 with the solutions
 # make lab    JupyterLab on the labs
 # make reproduce   every notebook executed once more: the same numbers as in the book?
 # make test   everything that must hold: style, types, tests, notebooks, the book, the book in a browser
@@ -7,7 +8,7 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := book
-.PHONY: book lab test reproduce env check page release clean
+.PHONY: book pdf lab test reproduce env check page release clean
 
 env:
 	@tools/env.sh
@@ -18,6 +19,9 @@ book: env
 # One page quickly: make page P=book/basics/uniform
 page: env
 	@tools/page.sh "$(P)"
+
+pdf: env
+	@$(BIN)/python tools/pdf.py $(PAGES) $(if $(SOLUTIONS),--solutions)
 
 lab: env
 	@$(BIN)/jupyter lab --notebook-dir=labs/release
