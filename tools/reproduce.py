@@ -73,7 +73,7 @@ def differences(source: NotebookNode, one: NotebookNode, other: NotebookNode) ->
     Parameters
     ----------
     source : NotebookNode
-        As committed: its tags count, for a cache keeps those of the day it was filled.
+        As committed: with the cells' ids and tags.
     one, other : NotebookNode
         Executed; their code cells are those of the source.
     """

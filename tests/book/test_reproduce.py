@@ -98,7 +98,7 @@ def test_numbers_are_found_whole(text):
     assert reproduce.NUMBER.findall(f"x={text} y") == [text]
 
 
-CLOCKS = re.compile(r"(?<![\w.])compare\(|\bhardware\.compare\(|\bperf_counter\(|\bprocess_time\(|\bmeasure_roofline\(|\blatency_table\(")
+CLOCKS = re.compile(r"((?<![\w.])compare|\b(hardware\.compare|perf_counter|process_time|measure_roofline))\(")
 SHOWS = re.compile(r"\b(print|glue|say|keep)\(|\bstyle\b|\.show\(\)")
 
 
