@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import sync_playwright
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, NameObject, NullObject
 from tqdm.auto import tqdm
@@ -32,6 +33,15 @@ FLAGS = [
 ]
 FOOTER = """<div style="width: 100%; font-size: 8px; text-align: center; color: #555">
 <span class="title"></span> · <span class="pageNumber"></span>/<span class="totalPages"></span></div>"""
+PAPER: dict[str, Any] = {
+    "format": "A4",
+    "scale": 0.8,
+    "margin": {"top": "15mm", "bottom": "16mm", "left": "16mm", "right": "16mm"},
+    "print_background": True,
+    "display_header_footer": True,
+    "header_template": "<span></span>",
+    "footer_template": FOOTER,
+}
 READY = """async () => {
   if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
   await document.fonts.ready;
@@ -51,38 +61,24 @@ def chromium() -> str:
     raise SystemExit("make pdf: chromium is not installed (apt-get install chromium)")
 
 
-def printed(html: Path, pages: Iterable[str], solutions: bool = False) -> Iterator[tuple[str, str, bytes]]:
+def printed(
+    browser: Any, html: Path, pages: Iterable[str], solutions: bool = False
+) -> Iterator[tuple[str, str, bytes]]:
     """Print pages one by one: name, title, PDF."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
-        context = browser.new_context(viewport={"width": 900, "height": 1200}, color_scheme="light")
-        context.add_init_script("localStorage.setItem('mode', 'light'); localStorage.setItem('theme', 'light')")
-        for name in pages:
-            tab = context.new_page()
-            tab.emulate_media(media="print")
-            tab.goto((html / f"{name}.html").resolve().as_uri(), wait_until="load")
-            tab.evaluate(READY)
-            if solutions:
-                tab.evaluate("document.documentElement.classList.add('qlab-solutions')")
-            title = tab.title().split(" — ")[0]
-            margin = {"top": "15mm", "bottom": "16mm", "left": "16mm", "right": "16mm"}
-            yield (
-                name,
-                title,
-                tab.pdf(
-                    format="A4",
-                    print_background=True,
-                    scale=0.8,
-                    margin=margin,
-                    display_header_footer=True,
-                    header_template="<span></span>",
-                    footer_template=FOOTER,
-                ),
-            )
-            tab.close()
-        browser.close()
+    context = browser.new_context(viewport={"width": 900, "height": 1200}, color_scheme="light")
+    context.add_init_script("localStorage.setItem('mode', 'light'); localStorage.setItem('theme', 'light')")
+    for name in pages:
+        tab = context.new_page()
+        tab.emulate_media(media="print")
+        tab.goto((html / f"{name}.html").resolve().as_uri(), wait_until="load")
+        tab.evaluate(READY)
+        if solutions:
+            tab.evaluate("document.documentElement.classList.add('qlab-solutions')")
+        title = tab.title().split(" — ")[0]
+        tab.evaluate("title => { document.title = title; }", title)  # the footer shows it
+        yield name, title, tab.pdf(**PAPER)
+        tab.close()
+    context.close()
 
 
 def bind(html: Path, sheets: Iterable[tuple[str, str, bytes]]) -> PdfWriter:
@@ -130,8 +126,11 @@ def main() -> None:
     names = [name.removesuffix(".html").removesuffix(".ipynb") for name in chosen.page] or contents()
     if missing := [name for name in names if not (chosen.html / f"{name}.html").is_file()]:
         raise SystemExit(f"make pdf: not built: {', '.join(missing)}. Run make book first.")
-    sheets = printed(chosen.html, names, chosen.solutions)
-    book = bind(chosen.html, tqdm(sheets, "pages", len(names), file=sys.stderr))
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
+        sheets = printed(browser, chosen.html, names, chosen.solutions)
+        book = bind(chosen.html, tqdm(sheets, "pages", len(names), file=sys.stderr))
+        browser.close()
     temporary = chosen.to.with_name(chosen.to.name + ".tmp")
     with temporary.open("wb") as file:
         book.write(file)
