@@ -60,10 +60,10 @@ def equal_macs() -> dict[str, list[tuple[str, nn.Module, tuple[int, ...]]]]:
         ],
         "G1: channels in and out": [one(96, 96), one(48, 192), one(24, 384), one(16, 576), one(8, 1152)],
         "G2: groups": [grouped(64, 1), grouped(128, 4), grouped(256, 16), grouped(512, 64)],
-        "weights used once, or often": [
-            ("fully connected", nn.Linear(3136, 1152, bias=False), (3136,)),
-            ("1×1, 7×7 pixels", nn.Conv2d(288, 256, 1, bias=False), (288, 7, 7)),
+        "weights used often, or once": [
             ("1×1, 28×28 pixels", nn.Conv2d(72, 64, 1, bias=False), (72, 28, 28)),
+            ("1×1, 7×7 pixels", nn.Conv2d(288, 256, 1, bias=False), (288, 7, 7)),
+            ("fully connected", nn.Linear(3136, 1152, bias=False), (3136,)),
         ],
     }
 
