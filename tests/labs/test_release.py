@@ -1,5 +1,7 @@
 """The students' version is made from the source, holds no solution, and answers a blank with words."""
 
+import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +32,27 @@ def test_no_solution_is_published_and_every_blank_says_so(lab):
     assert all("raise NotImplementedError()" in c.source for c in blanks)
     assert not any("SOLUTION" in c.source for c in release.cells)
     assert all(not c.get("outputs") for c in release.cells)
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_a_hidden_test_calls_no_other_answer_than_the_one_it_grades(lab):
+    """Otherwise a mistake in one function would be charged a second time, to a function that is right."""
+    cells = nbformat.read(ROOT / "labs/source" / lab / f"{lab}.ipynb", as_version=4).cells
+    kinds = ast.FunctionDef | ast.ClassDef
+    answers = {
+        node.name
+        for cell in cells
+        if cell.metadata.get("nbgrader", {}).get("solution") and cell.cell_type == "code"
+        for node in ast.parse(cell.source).body
+        if isinstance(node, kinds)
+    }
+    assert answers
+    for cell in cells:
+        if cell.metadata.get("nbgrader", {}).get("grade") and "### BEGIN HIDDEN TESTS" in cell.source:
+            seen, hidden = cell.source.split("### BEGIN HIDDEN TESTS")
+            graded = set(re.findall(r"check\(\s*[\w.\[\]]+,\s*(\w+)", seen))
+            used = {node.id for node in ast.walk(ast.parse(hidden)) if isinstance(node, ast.Name)}
+            assert used & answers <= graded, cell.metadata.nbgrader.grade_id
 
 
 @pytest.mark.slow
