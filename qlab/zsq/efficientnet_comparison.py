@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -43,9 +44,13 @@ from qlab.ptq import (
 )
 from qlab.quantizer import Quantizer
 from qlab.zoo.efficientnet import IMAGENET_MEAN, IMAGENET_STD, load_efficientnet_lite0
+from qlab.zsq.deepinversion import InversionSettings, invert
 from qlab.zsq.dfq import dfq
+from qlab.zsq.finetune import finetune
+from qlab.zsq.gdfq import GenerativeSettings, gdfq
 from qlab.zsq.ranges import input_ranges
 from qlab.zsq.squant import squant
+from qlab.zsq.zaq import zaq
 from qlab.zsq.zeroq import DistilSettings, distil, gaussian_inputs
 
 __all__ = ["GRANULARITIES", "METHODS", "PLACE", "EfficientNetRun", "efficientnet_table", "photographs", "run"]
@@ -169,6 +174,32 @@ def _noise(s: Setting) -> nn.Module:
     return s._replace(batches=[noise]).nearest(fold_batchnorm(s.model))
 
 
+def _tuning(s: Setting) -> GenerativeSettings:
+    few = max(1, s.steps // 5)
+    return GenerativeSettings(warmup=few, steps=few, batch_size=4, lr=1e-5)
+
+
+def _shape(s: Setting) -> tuple[int, int, int]:
+    channels, height, width = s.batches[0].shape[1:]
+    return channels, height, width
+
+
+def _generated(s: Setting) -> nn.Module:
+    return gdfq(_known_ranges(s), fold_batchnorm(s.model), PIXELS, _tuning(s), shape=_shape(s)).quantized
+
+
+def _adversarial(s: Setting) -> nn.Module:
+    tuning = replace(_tuning(s), warmup=0, steps=max(1, s.steps // 25), generator_lr=2e-4)  # 5 rounds for each of them
+    return zaq(_known_ranges(s), fold_batchnorm(s.model), PIXELS, tuning, shape=_shape(s)).quantized
+
+
+def _inverted(s: Setting) -> nn.Module:
+    labels = torch.arange(0, 1000, 125)
+    tuning = _tuning(s)
+    made = invert(s.model, labels, _shape(s), InversionSettings(steps=tuning.steps, pixels=PIXELS))
+    return finetune(_known_ranges(s), fold_batchnorm(s.model), made, labels, tuning)
+
+
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "min/max": _ranges(MinMax()),
@@ -194,13 +225,17 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "no data: DFQ, ceilings": _data_free(capped=True),
         "no data: ZeroQ": _distilled,
         "no data: noise": _noise,
+        "no data: GDFQ": _generated,
+        "no data: ZAQ": _adversarial,
+        "no data: DeepInversion": _inverted,
     }
 )
 """By name: a function of a `Setting`. "All together" equalizes with ceilings, clips by OMSE and corrects biases
 empirically. DFQ with ReLU is the paper's, and this network does not survive the loss of the 6. With ceilings no biases
 are absorbed (that costs more than it gains), and the weights are as well as after "equalized, ceilings"; but equalized
 channels that seldom fire have wide ranges by BatchNorm's account, and per tensor these set the step for all: no number
-of sigmas from 1 to 6 mends it. ZeroQ and noise calibrate on four pictures each."""
+of sigmas from 1 to 6 mends it. ZeroQ and noise calibrate on four pictures each. GDFQ, ZAQ and DeepInversion start from
+"no data: ranges" and take 20 steps of four made pictures: that they run on such a network is all that is claimed."""
 
 
 class EfficientNetRun(NamedTuple):

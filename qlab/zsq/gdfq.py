@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from qlab.zsq.generator import Generator, make_generator, soft_cross_entropy
+from qlab.zsq.generator import SHAPE, Generator, generator_for, soft_cross_entropy
 from qlab.zsq.statistics import watch_statistics
 
 __all__ = ["Generated", "GenerativeSettings", "gdfq"]
@@ -72,6 +72,7 @@ def gdfq(
     pixels: tuple[float, float],
     settings: GenerativeSettings | None = None,
     progress: bool = False,
+    shape: tuple[int, int, int] = SHAPE,
 ) -> Generated:
     """Return a copy of `quantized` fine-tuned on generated pictures, and the generator.
 
@@ -86,6 +87,8 @@ def gdfq(
     settings : GenerativeSettings, optional
     progress : bool
         Show a bar over the steps.
+    shape : (int, int, int)
+        Of one picture: channels, height and width, the last two multiples of 4.
 
     Raises
     ------
@@ -103,7 +106,7 @@ def gdfq(
     s = settings or GenerativeSettings()
     teacher = copy.deepcopy(original).requires_grad_(False)
     student = copy.deepcopy(quantized).eval()  # eval: BatchNorm statistics stay fixed
-    make = make_generator(pixels, seed=s.seed).to(next(student.parameters()).device)
+    make = generator_for(teacher, pixels, shape, s.seed)
     random = torch.Generator().manual_seed(s.seed)
     for_make = torch.optim.Adam(make.parameters(), lr=s.generator_lr, betas=(0.5, 0.999))
     for_student = torch.optim.SGD(student.parameters(), lr=s.lr, momentum=0.9, nesterov=True)

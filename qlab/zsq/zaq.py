@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from qlab.zsq.gdfq import Generated, GenerativeSettings
-from qlab.zsq.generator import make_generator
+from qlab.zsq.generator import SHAPE, generator_for
 
 __all__ = ["channel_relations", "discrepancy", "zaq"]
 
@@ -86,6 +86,7 @@ def zaq(
     activation: float = 0.1,
     rounds: int = 5,
     progress: bool = False,
+    shape: tuple[int, int, int] = SHAPE,
 ) -> Generated:
     """Return a copy of `quantized` fine-tuned in the adversarial game, and the generator.
 
@@ -103,6 +104,8 @@ def zaq(
         Steps of the network for each of the generator: an opponent that runs ahead teaches nothing.
     progress : bool
         Show a bar over the steps.
+    shape : (int, int, int)
+        Of one picture: channels, height and width, the last two multiples of 4.
 
     References
     ----------
@@ -115,7 +118,7 @@ def zaq(
     s = settings or GenerativeSettings()
     teacher = copy.deepcopy(original).requires_grad_(False)
     student = copy.deepcopy(quantized).eval()
-    make = make_generator(pixels, seed=s.seed).to(next(student.parameters()).device)
+    make = generator_for(teacher, pixels, shape, s.seed)
     random = torch.Generator().manual_seed(s.seed)
     for_make = torch.optim.Adam(make.parameters(), lr=s.generator_lr, betas=(0.5, 0.999))
     for_student = torch.optim.SGD(student.parameters(), lr=s.lr, momentum=0.9, nesterov=True)

@@ -11,7 +11,7 @@ from qlab.zoo import load_efficientnet_lite0
 from qlab.zsq.efficientnet_comparison import METHODS, PLACE, Setting, efficientnet_table, photographs, run
 from qlab.zsq.make_efficientnet_table import jobs, main
 
-pytestmark = pytest.mark.row("T5", "T6", "T7", "T8", "T9", "T10", "Z1", "Z2", "Z3")
+pytestmark = pytest.mark.row("T5", "T6", "T7", "T8", "T9", "T10", "Z1", "Z2", "Z3", "Z4")
 
 
 @pytest.fixture(scope="module")

@@ -229,6 +229,26 @@ def test_made_pictures_train_a_copy_and_leave_both_networks_alone(method):
 
 
 @pytest.mark.row("Z4")
+@pytest.mark.parametrize("method", [gdfq, zaq])
+def test_generators_fit_networks_of_other_pictures_and_classes(method):
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 7),
+    ).eval()
+    settings = GenerativeSettings(warmup=0, steps=1, batch_size=2)
+    quantized = quantize(network, Recipe(Quantizer(Symmetric(4))))
+    make = method(quantized, network, PIXELS, settings, shape=(3, 8, 12)).generator
+    x, y = make.sample(50, torch.Generator().manual_seed(0))
+    assert x.shape == (50, 3, 8, 12) and set(y.tolist()) <= set(range(7)) and int(y.max()) == 6
+    with pytest.raises(ValueError, match="multiples of 4"):
+        method(quantized, network, PIXELS, settings, shape=(3, 8, 13))
+
+
+@pytest.mark.row("Z4")
 def test_the_adversary_finds_pictures_on_which_the_networks_differ_more():
     network = tiny()
     quantized = quantize(network, Recipe(Quantizer(Symmetric(2))))
