@@ -94,8 +94,12 @@ def bind(html: Path, sheets: Iterable[tuple[str, str, bytes]]) -> PdfWriter:
         bound += [(writer.add_page(page), places) for page in reader.pages]
         writer.add_outline_item(title=title, page_number=start)
     for page, places in bound:
-        for reference in page.get("/Annots", ()):
+        links = list(page.get("/Annots", ()))
+        for reference in links:
             redirect(writer, reference.get_object(), first, places)
+        # What still leads to a file (a picture, a page that was not printed) leads nowhere on another machine.
+        kept = [r for r in links if not str(r.get_object().get("/A", {}).get("/URI", "")).startswith("file:")]
+        page[NameObject("/Annots")] = ArrayObject(kept)
     return writer
 
 
