@@ -21,7 +21,6 @@ PAGES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "book").glob("*.m
 # Chapters that have no questions yet; some of them may not be written yet either.
 WITHOUT_QUESTIONS = {
     "book/hardware/kernels",
-    "book/hardware/cost_models",
 }
 WITH_QUESTIONS = [
     chapter["file"]
