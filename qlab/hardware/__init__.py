@@ -10,6 +10,9 @@
 | `timing`, `record` | ratios of times that can be believed; tables that grow line by line | |
 | `kernels` | products of packed 8-, 4-, 2- and 1-bit numbers | |
 | `latency` | how long each layer takes at each number of bits, on this machine | HAWQ-V3 |
+| `cost_models` | time predicted from MACs, BOPs, bytes, a roofline, a fit | Ma et al. 2018 |
+| `scores` | order and size of a prediction: rank correlations, factor of error | Kendall 1938 |
+| `layer_times` | times of layers and networks, recorded with their roofline | |
 
 Survey-map rows: C1, C2, C3, C4, C5, C6, C7, W1.
 """
