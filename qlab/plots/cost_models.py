@@ -100,7 +100,8 @@ def draw_equal_macs(ax: Axes, groups: Mapping[str, Sequence[Timed]]) -> None:
 
     Survey-map row: C7.
     """
-    place, places, names = 0.0, [], []
+    place, names = 0.0, []
+    places: list[float] = []
     for group, layers in groups.items():
         first = layers[0]
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
@@ -108,7 +109,7 @@ def draw_equal_macs(ax: Axes, groups: Mapping[str, Sequence[Timed]]) -> None:
         for layer in layers:
             place += 1
             ratio, moved = layer.median / first.median, layer.job.bytes_moved / first.job.bytes_moved
-            marked = {"label": "time"} if not places else {}
+            marked: dict[str, Any] = {"label": "time"} if not places else {}
             ax.barh(place, ratio - 0.5, 0.62, left=0.5, color=PALETTE["sky"], edgecolor=PALETTE["blue"], **marked)
             ax.plot([layer.low / first.median, layer.high / first.median], [place] * 2, "-", color="black", lw=1.5)
             marked = {"label": "bytes moved"} if not places else {}
