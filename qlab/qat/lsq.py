@@ -25,7 +25,7 @@ from qlab.qat.estimators import through
 from qlab.qat.learned import LearnedScale, starting_params
 from qlab.quantizer import Params, Quantizer
 
-__all__ = ["LSQ", "LSQPlus"]
+__all__ = ["LSQ", "LSQPlus", "staircase"]
 
 
 def _weights() -> Quantizer:
@@ -34,6 +34,39 @@ def _weights() -> Quantizer:
 
 def _activations() -> Quantizer:
     return Quantizer(Asymmetric(4), calibration=MSE())
+
+
+def staircase(r: Tensor, S: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Return S·Int(clip(r/S, low, high)) as the equation says it; `_Staircase` is the same with fewer passes.
+
+    Parameters
+    ----------
+    r : Tensor, shape (rows, n)
+    S, low, high : Tensor, shape (rows, 1)
+        The step, and the range of q + Z.
+
+    Survey-map row: T2.
+    """
+    return S * through(torch.minimum(torch.maximum(r / S, low), high))
+
+
+class _Staircase(torch.autograd.Function):
+    """`staircase` with the gradient written out: ∂r̃/∂r = [inside], ∂r̃/∂S = Int(t) − t·[inside], t = r/S."""
+
+    @staticmethod
+    def forward(ctx: Any, r: Tensor, S: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        t = r / S
+        q = torch.clamp(t, low, high).round_()
+        ctx.save_for_backward(t, q, low, high, S)
+        return q * S
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        (up,) = upstream
+        t, q, low, high, S = ctx.saved_tensors
+        inside = ((t >= low) & (t <= high)).to(up.dtype)
+        by_step = torch.addcmul(q, t, inside, value=-1).mul_(up).sum(1, keepdim=True)
+        return inside.mul_(up), by_step.to(S.dtype), None, None
 
 
 @dataclass(frozen=True)
@@ -80,9 +113,8 @@ class _LearnedStep(LearnedScale):
 
     def forward(self, x: Tensor) -> Tensor:
         S = self.positive(self.slow(self.scale, x))
-        Z = self.zero_point[:, None]
-        t = torch.minimum(torch.maximum(self.rows(x) / S, self.q_min + Z), self.q_max + Z)
-        return self.unrows(S * through(t), x)
+        r, Z = self.rows(x), self.zero_point[:, None].to(S.dtype)
+        return self.unrows(_Staircase.apply(r, S, self.q_min + Z, self.q_max + Z), x)
 
 
 @dataclass(frozen=True)

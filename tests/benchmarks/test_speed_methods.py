@@ -25,6 +25,7 @@ from qlab.ptq.adaquant import adaquant_weight
 from qlab.ptq.adaround import adaround_codes
 from qlab.ptq.gptq import gptq_codes
 from qlab.ptq.moments import InputMoments
+from qlab.qat import LSQ
 from tests.ptq.gptq_peers import brevitas_codes, brevitas_layer, torchao_codes
 
 pytestmark = pytest.mark.slow
@@ -127,6 +128,43 @@ def test_learned_rounding(layer, table, benchmark):
         table(f"  {name:>16}   cost per weight and step: {cost:.0f} ns")
     assert t.ratio("AdaRound", "Brevitas").median < 1
     assert t.ratio("AdaQuant", "Brevitas, identity").median < 1
+
+
+@pytest.mark.row("T2")
+def test_learned_step(table, benchmark):
+    """LSQ forward and backward on 4 M weights of one scale, against PyTorch's own kernel and Brevitas' quantizer."""
+    random = torch.Generator().manual_seed(0)
+    x, up = (torch.randn(2048, 2048, generator=random) for _ in range(2))
+    quantizer = Quantizer(Symmetric(4))
+    module = LSQ(quantizer).module(quantizer.calibrate(x), x)
+    ours, leaf = x.clone().requires_grad_(), x.clone().requires_grad_()
+    scale, zero = quantizer.calibrate(x).scale.clone().requires_grad_(), torch.zeros(1)
+    low, high = quantizer.grid.code_range
+    factor = (x.numel() * high) ** -0.5
+
+    def pytorch():
+        y = torch._fake_quantize_learnable_per_tensor_affine(leaf, scale, zero, low, high, factor)
+        return torch.autograd.grad(y, [leaf, scale], up)
+
+    layer = brevitas_layer(x, 4).train()
+    layer.quant_weight()  # fixes the scales
+
+    def run():
+        return compare(
+            {
+                "LSQ": lambda: torch.autograd.grad(module(ours), [ours, module.scale], up),
+                "PyTorch's kernel": pytorch,
+                "Brevitas": lambda: torch.autograd.grad(layer.quant_weight().value, list(layer.parameters()), up),
+            },
+            turns=7,
+            warmup=1,
+            threads=1,
+        )
+
+    t = benchmark.pedantic(run, rounds=1)
+    lines(table, t, "learned step, 2048×2048, forward and backward", [("LSQ", "PyTorch's kernel"), ("LSQ", "Brevitas")])
+    assert t.ratio("LSQ", "PyTorch's kernel").median < 1.6
+    assert t.ratio("LSQ", "Brevitas").median < 1.2
 
 
 @pytest.mark.row("Q9", "H9")

@@ -14,6 +14,7 @@ from qlab.grids import E4M3, Asymmetric, Symmetric
 from qlab.network import Recipe, network_bytes, quantize, report, stored_weight
 from qlab.qat import DSQ, LSQ, PACT, QIL, DoReFaActivation, DoReFaWeight, LSQPlus, Relaxed, pact_penalty
 from qlab.qat.dorefa import quantize_k
+from qlab.qat.lsq import staircase
 from qlab.quantizer import Params, Quantizer
 
 SEEDS = st.integers(0, 10_000)
@@ -48,6 +49,26 @@ def test_the_gradient_of_the_step_is_that_of_the_staircase_with_its_residue_held
         return float((s * ((r / s).clamp(low, high) + residue) * up).sum())
 
     assert float(step.scale.grad) == pytest.approx(numeric(held, s0), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.row("T2")
+@pytest.mark.parametrize("granularity", [PerTensor(), PerChannel(0), PerChannel(1)], ids=repr)
+@pytest.mark.parametrize("grid", [Symmetric(4), Asymmetric(3)], ids=repr)
+def test_the_fast_staircase_is_the_equations(grid, granularity):
+    g = torch.Generator().manual_seed(2)
+    x, up = (torch.randn(6, 40, generator=g, dtype=torch.float64) for _ in range(2))
+    quantizer = Quantizer(grid, granularity)
+    module = LSQ(quantizer, gradient_scale=False).module(quantizer.calibrate(0.6 * x), x).double()
+    fast, plain = x.clone().requires_grad_(), x.clone().requires_grad_()
+    S, Z = module.scale.detach().clone().requires_grad_(), module.zero_point[:, None]
+    found = module(fast)
+    wanted = module.unrows(staircase(module.rows(plain), S[:, None], module.q_min + Z, module.q_max + Z), x)
+    torch.testing.assert_close(found, wanted)
+    for want, have in zip(
+        torch.autograd.grad(wanted, [plain, S], up), torch.autograd.grad(found, [fast, module.scale], up), strict=True
+    ):
+        torch.testing.assert_close(have, want)
+    assert (fast.detach() - found.detach()).abs().max() > 0.5 * S.max()  # some are clipped
 
 
 @pytest.mark.row("T2")
