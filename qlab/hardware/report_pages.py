@@ -431,7 +431,7 @@ details{margin:.4rem 0}summary{cursor:pointer;color:var(--soft)}
 --s0:#0072b2;--s1:#c04a00;--s2:#007a59;--s3:#a8487f;--s4:#8a5f00;--s5:#2b7fb0}
 body{padding:0;max-width:none;font-size:8.6pt;line-height:1.3}
 h1{font-size:14pt}h2{font-size:10.5pt;margin:.7rem 0 .2rem}
-table{font-size:6.6pt}th,td{padding:.05rem .22rem}td{white-space:normal}.scroll{overflow:visible}
+table{font-size:6.3pt}th,td{padding:.05rem .22rem}.scroll{overflow:visible}
 .figures{grid-template-columns:1fr 1fr;gap:.5rem}figure,tr{break-inside:avoid}h2{break-after:avoid}
 figure{padding:.2rem;max-width:82mm}figcaption{font-size:7pt}.numbers{display:none}}
 """
@@ -474,10 +474,13 @@ def _html_table(table: Table, heading: str) -> str:
     def looks(column: int) -> str:
         return ' class="words"' if column < table.words else ""
 
+    def content(cell: str) -> str:
+        return escape(cell).replace("), ", "),<wbr> ")  # cells stay on one line, but a verdict may stand on the next
+
     head = "".join(f'<th scope="col"{looks(k)}>{escape(cell)}</th>' for k, cell in enumerate(table.header))
     rows = "".join(
         f'<tr><th scope="row"{looks(0)}>{escape(row[0])}</th>'
-        + "".join(f"<td{looks(k)}>{escape(cell)}</td>" for k, cell in enumerate(row[1:], 1))
+        + "".join(f"<td{looks(k)}>{content(cell)}</td>" for k, cell in enumerate(row[1:], 1))
         + "</tr>"
         for row in table.rows
     )
