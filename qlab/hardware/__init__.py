@@ -9,6 +9,8 @@
 | `roofline` | bandwidth and peak of this machine, and where layers stand | Williams et al. 2009 |
 | `timing`, `record` | ratios of times that can be believed; tables that grow line by line | |
 | `kernels` | products of packed 8-, 4-, 2- and 1-bit numbers | |
+| `networks` | whole networks side by side in PyTorch, ONNX Runtime and our integers | |
+| `report` | a page on your own machine: `python -m qlab.hardware report` | |
 | `latency` | how long each layer takes at each number of bits, on this machine | HAWQ-V3 |
 | `cost_models` | time predicted from MACs, BOPs, bytes, a roofline, a fit | Ma et al. 2018 |
 | `scores` | order and size of a prediction: rank correlations, factor of error | Kendall 1938 |

@@ -98,7 +98,7 @@ def _short(report: Report) -> Section:
     if r := report.roofline:
         said.append(
             f"One core computes {number(r.peak)} GFLOP/s in fp32 and reads {number(r.memory_bandwidth)} GB/s from "
-            f"memory: a layer with fewer than {number(r.ridge())} operations a byte waits for memory, "
+            f"memory: a layer with fewer than {number(r.ridge())} operations per byte waits for memory, "
             "and gains from fewer bits."
         )
     if largest := _largest(report.kernels):
@@ -116,7 +116,7 @@ def _short(report: Report) -> Section:
         said.append(f"{takes}: {n.verdict}, as it should be." if none else f"{takes}: distrust gains as small as that.")
     turns = report.settings.turns
     said.append(
-        f"Ratios are medians over {turns} turns, with quartiles. If there were no difference, chance would still name "
+        f"Ratios are medians over {turns} turns, with quartiles. If there were no difference, chance would still find "
         f"one in at most {100 * chance(turns):.1f} % of the comparisons."
     )
     return Section("In short", said, [], [], bullets=True)
