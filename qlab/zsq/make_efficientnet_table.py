@@ -12,8 +12,8 @@ from qlab.hardware.record import complete
 from qlab.zsq.efficientnet_comparison import METHODS, PLACE, run
 
 ROUNDING = ("SQuant", "GPTQ", "AdaRound", "AdaQuant", "BRECQ")
-DATA_FREE = tuple(name for name in METHODS if name.startswith("no data"))
 TUNED = ("no data: GDFQ", "no data: ZAQ", "no data: DeepInversion")
+DATA_FREE = tuple(name for name in METHODS if name.startswith("no data") and name not in TUNED)
 AT_EIGHT_BITS = ("min/max", "OMSE", "bias, analytic", "SQuant", *DATA_FREE)
 AT_SIX_BITS = ("min/max", "OMSE", "equalized, ceilings", "bias, analytic", "bias, empirical", "all together", *ROUNDING)
 AT_FOUR_BITS = ("min/max", "SQuant", "GPTQ", "AdaRound")
@@ -21,9 +21,9 @@ AT_FOUR_BITS = ("min/max", "SQuant", "GPTQ", "AdaRound")
 
 def jobs() -> Iterator[tuple[str, int, str]]:
     """Yield (method, bits of the weights, granularity) of every row: rounding matters below 8 bits."""
-    yield from ((method, 8, "tensor") for method in METHODS if method not in ROUNDING)
+    yield from ((method, 8, "tensor") for method in METHODS if method not in (*ROUNDING, *TUNED))
     yield from ((method, 8, "channel") for method in AT_EIGHT_BITS)
-    yield from ((method, 6, "channel") for method in (*AT_SIX_BITS, *TUNED, "no data: SQuant", "no data: ranges"))
+    yield from ((method, 6, "channel") for method in (*AT_SIX_BITS, "no data: SQuant"))
     yield from ((method, 4, "channel") for method in AT_FOUR_BITS)
 
 
