@@ -443,8 +443,8 @@ def to_html(report: Report) -> str:
     Survey-map row: C4.
     """
     body = []
-    for k, part in enumerate(sections(report)):
-        inner = [f'<h2 id="part{k}">{escape(part.heading)}</h2>']
+    for part in sections(report):
+        inner = [f"<h2>{escape(part.heading)}</h2>"]
         said = [escape(s) for s in part.sentences]
         if part.bullets:
             inner.append("<ul>" + "".join(f"<li>{s}</li>" for s in said) + "</ul>")
@@ -457,9 +457,7 @@ def to_html(report: Report) -> str:
         tables = [_html_table(table, part.heading) for table in part.tables]
         inner += ['<div class="figures">' + "".join(figures + tables) + "</div>"] if figures else tables
         folded = any(table.folded for table in part.tables)
-        body.append(
-            f'<section aria-labelledby="part{k}"{" class=numbers" if folded else ""}>{"".join(inner)}</section>'
-        )
+        body.append(f"<section{' class=numbers' if folded else ''}>{''.join(inner)}</section>")
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
