@@ -1,7 +1,7 @@
 """Grade a simulated class of 200 and say whether everyone got what was due: a rehearsal, and a measurement.
 
     python tools/grading_scale.py make DIR             # DIR/submitted, and what is due in DIR/due.csv
-    python -m qlab.course grade lab2_huffman --submitted DIR/submitted --to DIR/graded --jobs 2 --cell-seconds 15
+    python -m qlab.course grade lab2_huffman --submitted DIR/submitted --to DIR/graded --jobs 2 --cell-seconds 30
     python tools/grading_scale.py compare DIR          # writes qlab/course/grading_class.csv
     python tools/grading_scale.py time DIR --turn 0    # the same eight with one job and with two: grading_time.csv
 
