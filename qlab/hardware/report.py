@@ -414,7 +414,7 @@ def _steps(s: Settings, tools: Tools) -> list[tuple[str, str, Callable[[], Any]]
         for b in s.network_batches:
             steps.append(("layers", f"layers of {name}, batch {b}", partial(tools.layers, name, b, turns)))
     for shape in s.shapes:
-        job = partial(tools.kernels, *shape, 1, turns, threads, not s.quick)
+        job = partial(tools.kernels, *shape, 1, turns, threads, True)
         steps.append(("kernels", f"kernels at {shape[0]} × {shape[1]}", job))
     for b in s.batches:
         job = partial(tools.kernels, *s.sweep, b, turns, threads, False)

@@ -212,8 +212,8 @@ def bandwidth_figure(roofline: Roofline) -> str:
     ticks = [2.0**k for k in range(10, 40, 3) if x[0] <= 2.0**k <= x[1]]
     plane.ticks([(v, working_set(v)) for v in ticks], _decades(*y))
     plane.line(sets, 0)
-    for size, rate in (sets[0], sets[-1]):
-        plane.text(size, rate, number(rate), "start" if size == sets[0][0] else "end", up=9)
+    plane.text(*sets[0], number(rates[0]), "start", up=-18)
+    plane.text(*sets[-1], number(rates[-1]), "end", up=9)
     description = (
         f"From {number(rates[0])} GB/s for {working_set(sets[0][0])} "
         f"to {number(rates[-1])} GB/s for {working_set(sets[-1][0])}."

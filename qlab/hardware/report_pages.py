@@ -412,7 +412,8 @@ th,td{padding:.18rem .45rem;border-bottom:1px solid var(--line);text-align:right
 td{white-space:nowrap}thead+tbody .words{white-space:nowrap}td.words{white-space:normal}
 thead th{vertical-align:bottom;color:var(--soft);font-weight:600}
 .words{text-align:left}tbody th{font-weight:600;white-space:nowrap}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem;align-items:start}
+.figures{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
+.figures>figure{flex:1 1 22rem}.figures>.scroll{flex:0 1 auto;min-width:0;max-width:100%}
 figure{margin:.4rem 0;padding:.6rem;background:var(--card);border:1px solid var(--line);border-radius:6px;
 max-width:36rem}
 figcaption{color:var(--soft);font-size:.86rem}
@@ -429,11 +430,11 @@ details{margin:.4rem 0}summary{cursor:pointer;color:var(--soft)}
 @media print{@page{size:A4;margin:11mm}
 :root{color-scheme:light;--ink:#000;--soft:#444;--paper:#fff;--card:#fff;--line:#bbb;
 --s0:#0072b2;--s1:#c04a00;--s2:#007a59;--s3:#a8487f;--s4:#8a5f00;--s5:#2b7fb0}
-body{padding:0;max-width:none;font-size:8.6pt;line-height:1.3}
-h1{font-size:14pt}h2{font-size:10.5pt;margin:.7rem 0 .2rem}
+body{padding:0;max-width:none;font-size:8.3pt;line-height:1.25}
+h1{font-size:14pt}h2{font-size:10.5pt;margin:.5rem 0 .15rem}
 table{font-size:6.3pt}th,td{padding:.05rem .22rem}.scroll{overflow:visible}
-.figures{grid-template-columns:1fr 1fr;gap:.5rem}figure,tr{break-inside:avoid}h2{break-after:avoid}
-figure{padding:.2rem;max-width:82mm}figcaption{font-size:7pt}.numbers{display:none}}
+.figures{flex-wrap:nowrap;gap:.5rem}.figures>figure{flex:0 1 74mm}figure,tr{break-inside:avoid}h2{break-after:avoid}
+figure{padding:.2rem}figcaption{font-size:7pt}.numbers{display:none}}
 """
 
 
