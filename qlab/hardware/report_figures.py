@@ -130,8 +130,8 @@ class Plane:
             f'<text x="4" y="13">{escape(self.y_label)}</text>'
         )
         return (
-            f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(f"{title}. {description}")}" '
-            f'xmlns="http://www.w3.org/2000/svg">{"".join(self.parts)}{words}{"".join(legend)}</svg>'
+            f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(f"{title}. {description}")}">'
+            f"{''.join(self.parts)}{words}{''.join(legend)}</svg>"
         )
 
 
