@@ -39,6 +39,7 @@ fi
 step "labs with their solutions (nbval)" .venv/bin/python -m pytest --nbval-lax -p no:randomly -n 2 --dist loadfile -q \
     --durations 10 labs/source
 step "all chapters executed, the book built" tools/book.sh clean
+step "the book again, nothing changed" bash -o pipefail -c "tools/book.sh | tail -n 1" # promised: under a minute
 step "some chapters once more: the same numbers" .venv/bin/python tools/reproduce.py --seconds 100
 step "the book in a browser" .venv/bin/python -m pytest tests/book -m browser -n 2 -q
 
