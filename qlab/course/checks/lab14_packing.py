@@ -234,6 +234,11 @@ PACK4 = Exercise(
             _pack_with(stored=np.abs),
         ),
         Mistake(
+            "the bytes have a sign",
+            "133 does not fit into int8, and became −123. Make u np.uint8 before you shift it.",
+            lambda q: _pack4(q).view(np.int8),
+        ),
+        Mistake(
             "negative codes are cut off",
             "no clip here: −8 … 7 become 0 … 15, all sixteen of them.",
             _pack_with(stored=lambda q: np.maximum(q, 0)),
@@ -803,6 +808,17 @@ MATVEC = Exercise(
             "either u − 8 is multiplied, and then nothing is left to correct, or u, and then 8·Σx is subtracted. (And "
             "the offset of four bits is 8, not 16.)",
             _product_with(correction=lambda d, x: 16 * x.sum()),
+        ),
+        Mistake(
+            "uint8 has no negative numbers: 1 − 8 became 249",
+            "do not subtract 8 from the weights: multiply with u, 0 … 15, and correct the sum. (And who subtracts from "
+            "bytes must make them signed first.)",
+            lambda data, laid: ((data & 15) - np.uint8(8)) @ laid[0] + ((data >> 4) - np.uint8(8)) @ laid[1],
+        ),
+        Mistake(
+            "the sums are kept in a byte: NumPy keeps int8 @ int8 in int8",
+            "narrow integers stay narrow and wrap around silently: make both factors np.int32 first.",
+            lambda data, laid: _wrap(np.int8)(_matvec(data, laid)),
         ),
         Mistake(
             "only the low halves are multiplied",
