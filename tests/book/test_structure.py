@@ -196,4 +196,4 @@ def test_a_teaching_plan_names_what_is_planned_and_nothing_before_what_it_needs(
     labs = {file.split("/")[2].split("_")[0] for file in FILES if file.startswith("labs/")}
     given = [lab for lecture in PLAN[unit] for lab in lecture["labs"]]
     assert len(given) == len(set(given))
-    assert set(given) <= labs | {"lab14"}
+    assert set(given) <= labs
