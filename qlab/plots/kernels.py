@@ -143,5 +143,5 @@ def draw_sweep(ax: Axes, speeds: Sequence[Speed], kernels: Mapping[str, str]) ->
     ticks = [2.0**k for k in range(-4, 7)]
     ax.set_yticks(ticks, [f"{t:g}" if t >= 1 else f"1/{1 / t:g}" for t in ticks])
     ends = [v for s in speeds if s.kernel in kernels for v in (s.low, s.high, s.limit)]
-    ax.set(ylim=(min(0.8, 0.8 * min(ends)), 1.3 * max(ends)), xlabel="batch", ylabel="times as fast as fp32")
-    ax.legend(fontsize=9)
+    ax.set(ylim=(0.4 * min([1, *ends]), 1.3 * max(ends)), xlabel="batch", ylabel="times as fast as fp32")
+    ax.legend(fontsize=9, ncols=3, loc="lower left")

@@ -18,15 +18,10 @@ FILES = {chapter["file"] for chapter in CHAPTERS}
 NOTEBOOKS = sorted(p.relative_to(ROOT).as_posix() for d in ("book", "labs") for p in (ROOT / d).rglob("*.ipynb"))
 NOTEBOOKS = [name for name in NOTEBOOKS if ".ipynb_checkpoints" not in name]
 PAGES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "book").glob("*.md"))
-# Chapters that have no questions yet; some of them may not be written yet either.
-WITHOUT_QUESTIONS = {
-    "book/hardware/kernels",
-}
 WITH_QUESTIONS = [
     chapter["file"]
     for chapter in CHAPTERS
     if chapter["file"].startswith("book/") and (ROOT / (chapter["file"] + ".ipynb")).exists()
-    if chapter["file"] not in WITHOUT_QUESTIONS
 ]
 # What makes a browser fetch: sources of elements, imports and fetches; an ordinary link does not.
 FETCHES = re.compile(r"""(?:src\s*=|@import|url\(|fetch\(|import\()\s*["'\\(]*https?://""")
