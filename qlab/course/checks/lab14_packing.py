@@ -131,7 +131,7 @@ def _as_stream(q: Array) -> Array:
     return _pack4(q.reshape(1, -1)).ravel()
 
 
-PACK4 = Exercise(
+PACK4: Exercise = Exercise(
     "pack4",
     _pack4,
     [
@@ -282,7 +282,7 @@ _PACKED = [
     (np.array([[0x18, 0xF0, 0x7E]], np.uint8), 6),
 ]
 
-UNPACK4 = Exercise(
+UNPACK4: Exercise = Exercise(
     "unpack4",
     _unpack4,
     _PACKED,
@@ -385,7 +385,7 @@ def _unpack_twos(data: Array, columns: int) -> Array:
     return _unpack_with(read=lambda n: (n ^ 8) - 8)(data, columns).astype(np.int8)
 
 
-UNPACK_TWOS = Exercise(
+UNPACK_TWOS: Exercise = Exercise(
     "unpack_twos",
     _unpack_twos,
     [(np.array([[0xF1, 0x08]], np.uint8), 3), *_PACKED[1:], (np.array([[0x87, 0x90]], np.uint8), 4)],
@@ -570,7 +570,7 @@ def _filled(x: Array) -> Array:
     return np.pad(x, (0, len(x) % 2))
 
 
-ARRANGE = Exercise(
+ARRANGE: Exercise = Exercise(
     "arrange",
     _arrange,
     [(_int8s(10, 20, 30),), (_inputs(6, 8),), (_inputs(7, 9),), (_int8s(5),), (_inputs(8, 2),)],
@@ -690,7 +690,7 @@ def _each_narrow(data: Array, laid: Array) -> Array:
 
 _MATRIX = _bytes(9, 4, 40)
 
-MATVEC = Exercise(
+MATVEC: Exercise = Exercise(
     "matvec",
     _matvec,
     [
@@ -861,7 +861,7 @@ def _pairs(
     return wrong
 
 
-MADD = Exercise(
+MADD: Exercise = Exercise(
     "madd",
     _madd,
     [
