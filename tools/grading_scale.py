@@ -5,6 +5,9 @@
     python tools/grading_scale.py compare DIR          # writes qlab/course/grading_class.csv
     python tools/grading_scale.py time DIR --turn 0    # the same eight with one job and with two: grading_time.csv
 
+`compare` notes the commit at which it runs, so grade and compare at one. The class that is kept was graded in parts, at
+several commits: its file names part and commit of each line, taken from when the notebook was graded.
+
 The class is made by a seed: right answers, blanks, seeded mistakes of the lab, and what goes wrong in every class.
 """
 
@@ -304,7 +307,7 @@ def compare(folder: Path) -> None:
         g = grades[due["student"]]
         found = {"status": g.status, "points": str(g.points), "possible": str(g.possible), "seconds": str(g.seconds)}
         kept = {"student": g.student, "kind": due["kind"], "due": due["points"], "looked_at": str(bool(g.look_at))}
-        lines.append(kept | found | note)
+        lines.append(kept | found | {"part": "1"} | note)
     write_lines(PLACE / "grading_class.csv", list(lines[0]), lines)
 
 
