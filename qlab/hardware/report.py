@@ -107,7 +107,9 @@ SHAPES = ((4096, 4096), (8192, 8192))
 FULL = Settings(
     False, 25, 1, WORKING_SETS, SHAPES, (4096, 4096), tuple(1 << k for k in range(9)), 40, names(), (1, 64), 500
 )
-QUICK = Settings(True, 17, 1, WORKING_SETS[::2], SHAPES, (2048, 2048), (1, 4, 16, 64, 256), 8, names(), (1, 64), 200)
+QUICK = Settings(
+    True, 17, 1, WORKING_SETS[::2], SHAPES, (2048, 2048), (1, 4, 16, 64, 256), 8, ("convnet", "resnet"), (1, 64), 200
+)
 
 
 class KernelSpeed(NamedTuple):

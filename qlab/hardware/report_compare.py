@@ -103,16 +103,15 @@ def _stop(report: Report, kernel: KernelSpeed | None) -> str:
 
 
 def _network_columns(reports: list[Report]) -> dict[str, list[str]]:
-    """Return how many times as fast as its own fp32 ONNX Runtime's integers are, on networks that all have measured."""
+    """Return how many times as fast as its own fp32 ONNX Runtime's integers are, on the last network that all have."""
     engine = "ONNX Runtime integers"
     found = [{(n.network, n.batch): n for n in r.networks if n.engine == engine} for r in reports]
+    common = [key for key in found[0] if all(key in some for some in found)]
     columns = {}
-    for network, batch in found[0]:
-        lines = [some.get((network, batch)) for some in found]
-        if network == reports[0].settings.networks[-1] and all(lines):
-            known = [
-                (n.own, n.own_low, n.own_high) if n and n.own and n.own_low and n.own_high else None for n in lines
-            ]
+    for network, batch in common:
+        if network == common[-1][0]:
+            lines = [some[network, batch] for some in found]
+            known = [(n.own, n.own_low, n.own_high) if n.own and n.own_low and n.own_high else None for n in lines]
             columns[f"{engine} × its fp32, {network}, batch {batch}"] = _cells(known)
     return columns
 
