@@ -164,7 +164,7 @@ def _network_verdicts(networks: Sequence[NetworkSpeed]) -> list[str]:
                 by.setdefault(gain(n.own, n.own_low, n.own_high).verdict, []).append(n)
         words = []
         for verdict, some in by.items():
-            where = ", ".join(f"{n.network} at {n.batch}" for n in some) if len(by) > 1 else "everywhere"
+            where = "for " + ", ".join(f"{n.network} at batch {n.batch}" for n in some) if len(by) > 1 else "everywhere"
             owns = [n.own for n in some if n.own]
             words.append(f"{verdict} {where} ({number(min(owns))} to {number(max(owns))} times as fast)")
         said += [f"Networks, {engine} against ONNX Runtime's own fp32: {'; '.join(words)}."] if words else []
@@ -319,7 +319,10 @@ def _networks(report: Report) -> Section | None:
 def _missing(report: Report) -> Section:
     said = [f"{what}: not measured, {why}." for what, why in report.missing.items()]
     if report.settings.threads == 1:
-        said.append("Threads: one, by its own clock, which stands still while another program has the core.")
+        said.append(
+            "Threads: one. Kernels and networks are timed by its own clock, which stands still while another program has "
+            "the core; bandwidth, peak and layers by the clock on the wall, so that a busy machine looks slower there."
+        )
     else:
         said.append(
             f"Threads: {report.settings.threads} for kernels and networks, by the clock on the wall; bandwidth, peak "
