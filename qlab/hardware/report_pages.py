@@ -321,7 +321,7 @@ def _missing(report: Report) -> Section:
     if report.settings.threads == 1:
         said.append(
             "Threads: one. Kernels and networks are timed by its own clock, which stands still while another program "
-            "has the core; bandwidth, peak and layers by the clock on the wall, so that a busy machine looks slower there."
+            "has the core; bandwidth, peak and layers by the clock on the wall, so a busy machine looks slower there."
         )
     else:
         said.append(
