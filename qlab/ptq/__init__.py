@@ -11,6 +11,7 @@
 | `adaround` | learned rounding, and the exhaustive judge of tiny layers | T8 |
 | `adaquant` | weights and steps fitted to a layer's output | T9 |
 | `brecq` | learned rounding of whole blocks | T9 |
+| `reservoir` | a fair sample of a stream of pictures | T9 |
 | `gptq` | OBQ and GPTQ | T10 |
 | `ocs` | outlier channels split in halves | T6 |
 | `codes` | weights with codes of their own | T8, T10 |

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from qlab.ptq.adaround import AdaRoundSettings, rectified_sigmoid, rounding_push, start_of_rounding
 from qlab.ptq.codes import put_codes, quantized_layers, spread_params, uniform_weight
 from qlab.ptq.moments import layer_inputs
+from qlab.ptq.reservoir import reservoir
 
 __all__ = ["BrecqSettings", "blocks_of", "brecq"]
 
@@ -37,18 +38,31 @@ class BrecqSettings:
         Steps per block, rate, regularization.
     batch_size : int
         Pictures per step.
+    pictures : int
+        Most pictures that are kept, with a block's input and output for each (1,024 in the authors' script). Of more,
+        a sample is drawn while they stream by; up to this number all are kept, in their order.
     fisher : bool
         Weigh errors by squared gradients; False takes them all alike.
     seed : int
-        Of the batches.
+        Of the sample and the batches.
+
+    Raises
+    ------
+    ValueError
+        If `pictures` is no integer of at least 1.
 
     Survey-map row: T9.
     """
 
     rounding: AdaRoundSettings = field(default_factory=lambda: AdaRoundSettings(steps=300))
     batch_size: int = 32
+    pictures: int = 1024
     fisher: bool = True
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.pictures, int) or self.pictures < 1:
+            raise ValueError(f"pictures must be an integer of at least 1, got {self.pictures!r}")
 
 
 class _SoftRounding(nn.Module):
@@ -129,7 +143,7 @@ def brecq(
     original : nn.Module
         The network that it was made from.
     batches : iterable of Tensor
-        Inputs. A block's inputs and outputs on all of them are kept, so memory grows with their number.
+        Inputs, streamed once. At most `settings.pictures` of them are kept, however many there are.
     settings : BrecqSettings, optional
     blocks : sequence of str, optional
         Names of modules with one input and one output; by default `blocks_of`.
@@ -149,10 +163,7 @@ def brecq(
     """
     s = settings or BrecqSettings()
     result = copy.deepcopy(quantized)
-    images = list(batches)
-    if not images:
-        raise ValueError("batches must hold at least one batch, got none")
-    x = torch.cat(images)
+    x = reservoir(batches, s.pictures, s.seed)
     for name in tqdm(blocks if blocks is not None else blocks_of(quantized), "BRECQ", disable=not progress):
         inside = [layer for layer in quantized_layers(result) if layer == name or layer.startswith(f"{name}.")]
         if not inside:

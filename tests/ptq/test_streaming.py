@@ -8,7 +8,17 @@ from torch import Tensor, nn
 
 from qlab import Asymmetric, PerChannel, Quantizer, Recipe, Symmetric, quantize
 from qlab.calibration import MSE, MinMax, MovingAverage, Percentile
-from qlab.ptq import AdaQuantSettings, AdaRoundSettings, adaquant, adaround, correct_bias, fold_batchnorm, gptq
+from qlab.ptq import (
+    AdaQuantSettings,
+    AdaRoundSettings,
+    BrecqSettings,
+    adaquant,
+    adaround,
+    brecq,
+    correct_bias,
+    fold_batchnorm,
+    gptq,
+)
 from qlab.zoo import build
 
 
@@ -49,6 +59,7 @@ PASSES = {
     "GPTQ": gptq,
     "AdaRound": lambda q, m, x: adaround(q, m, x, AdaRoundSettings(steps=2)),
     "AdaQuant": lambda q, m, x: adaquant(q, m, x, AdaQuantSettings(steps=2)),
+    "BRECQ": lambda q, m, x: brecq(q, m, x, BrecqSettings(AdaRoundSettings(steps=2), pictures=64)),
 }
 BATCH = 64 * 28 * 28 * 4  # bytes
 
@@ -65,7 +76,7 @@ def look_at_new_objects_only(network):
 @pytest.mark.slow
 @pytest.mark.row("T5", "T8", "T9", "T10")
 @pytest.mark.parametrize("name", PASSES)
-def test_passes_keep_moments_and_no_pictures(name, network):
+def test_passes_keep_moments_or_so_many_pictures_and_no_more(name, network):
     quantized = quantize(network, recipe(MinMax()), Stream(1))
     few, many = (most(lambda x: PASSES[name](quantized, network, x), n) for n in (3, 12))
     assert many - few < BATCH  # nine more batches, and not one of them is kept
