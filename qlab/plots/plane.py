@@ -173,7 +173,8 @@ def step_stop(
     k = np.arange(-np.ceil(4 / step), np.ceil(4 / step) + 1)
     for edge in (k + 0.5) * step:
         left.axvline(edge, color=PALETTE["blue"], lw=1 if step > 0.2 else 0.5, ls="-")
-    left.plot(k * step, np.zeros(len(k)), "o", color=PALETTE["vermilion"], ms=5, clip_on=False)
+    levels = (k * step)[np.abs(k * step) <= 4]
+    left.plot(levels, np.zeros(len(levels)), "o", color=PALETTE["vermilion"], ms=5, clip_on=False)
     left.set(xlim=(-4, 4), xlabel=f"{name} / root mean square", ylabel="count", title=f"cells of width Δ = {step:g}")
     left.grid(False)
 
