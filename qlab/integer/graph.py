@@ -1,4 +1,7 @@
-"""What lowering must know of a network: its operations in order, with ReLUs joined to what they follow.
+"""What lowering must know of a network: its operations in order, ReLUs and borders of zeros joined to others.
+
+A ReLU goes into the operation that it follows, a `ZeroPad2d` into the convolutions that read it: what a convolution
+reads beyond the edge of a picture is 0 either way, and it may pad each side by a number of its own.
 
 Source: Jacob et al. 2018, section 2.4 (fused layers).
 """
@@ -7,6 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +25,7 @@ __all__ = ["Step", "read"]
 ADDS = (operator.add, torch.add, "add")
 RELUS = (torch.relu, nn.functional.relu, "relu")
 FUSING = ("layer", "add", "avgpool")
+Edges = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Step:
     ----------
     name : str
     kind : {"layer", "add", "concat", "avgpool", "maxpool", "flatten", "relu"}
+        And "zeros", before it is joined to what reads it.
     sources : tuple of str
         Steps that it reads; "input" is the network's input.
     node : fx.Node
@@ -38,6 +44,9 @@ class Step:
     module : nn.Module or None
     top : float or None
         With a ReLU: where it ends (6 or ∞); None without.
+    zeros : (int, int, int, int)
+        Rows and columns of zeros that a `ZeroPad2d` puts around a convolution's input, beside the convolution's own
+        padding: top, left, bottom, right.
 
     Survey-map row: A2.
     """
@@ -48,6 +57,7 @@ class Step:
     node: fx.Node
     module: Any = field(default=None, repr=False)
     top: float | None = None
+    zeros: Edges = (0, 0, 0, 0)
 
 
 def read(model: nn.Module) -> list[Step]:
@@ -56,7 +66,8 @@ def read(model: nn.Module) -> list[Step]:
     Raises
     ------
     ValueError
-        If the model holds an operation that is not known here; the message names it.
+        If the model holds an operation that is not known here, or a `ZeroPad2d` before anything but convolutions; the
+        message names it.
 
     Survey-map row: A2.
     """
@@ -82,7 +93,7 @@ def read(model: nn.Module) -> list[Step]:
             name = str(node.target) if module is not None and calls[node.target] == 1 else node.name
             steps.append(Step(name, kind, sources, node, module, top))
             names[node] = name
-    return _fuse(steps)
+    return _fuse(_join_zeros(steps))
 
 
 def _operands(node: fx.Node) -> list[Any]:
@@ -108,6 +119,10 @@ def _kind(node: fx.Node, module: Any) -> tuple[str, float | None]:
         return "relu", float("inf")
     if isinstance(module, (nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
         return "avgpool", None
+    if isinstance(module, nn.ZeroPad2d):
+        if min(module.padding) < 0:
+            raise ValueError(f"model holds {module} at {node.target!r}: it cuts off, and only added zeros are lowered")
+        return "zeros", None
     if isinstance(module, nn.MaxPool2d):
         return "maxpool", None
     if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):
@@ -122,6 +137,29 @@ def _kind(node: fx.Node, module: Any) -> tuple[str, float | None]:
         raise ValueError(f"model holds BatchNorm at {node.target!r}: fold it first (qlab.ptq.fold_batchnorm)")
     what = module if module is not None else node.format_node()
     raise ValueError(f"model holds {what} at {node.name!r}, which has no integer form here")
+
+
+def _join_zeros(steps: list[Step]) -> list[Step]:
+    """Leave out the steps that put zeros around a picture: a convolution that reads one pads so much more itself."""
+    around: dict[str, tuple[str, Edges]] = {}  # for each of them: what it reads, and its zeros
+    joined = []
+    for step in steps:
+        source, (top, left, bottom, right) = around.get(step.sources[0], (step.sources[0], step.zeros))
+        if step.kind == "zeros":
+            west, east, north, south = step.module.padding
+            around[step.name] = source, (top + north, left + west, bottom + south, right + east)
+        elif isinstance(step.module, nn.Conv2d):
+            joined.append(replace(step, sources=(source,), zeros=(top, left, bottom, right)))
+        else:
+            _check_zeros(around, step.sources)
+            joined.append(step)
+    _check_zeros(around, (steps[-1].name,))  # nor may they be the answer
+    return joined
+
+
+def _check_zeros(around: Mapping[str, object], read: tuple[str, ...]) -> None:
+    if odd := [name for name in read if name in around]:
+        raise ValueError(f"the zeros of {odd[0]!r} must be read by convolutions, nothing else: only these can pad")
 
 
 def _fuse(steps: list[Step]) -> list[Step]:

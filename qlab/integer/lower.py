@@ -35,6 +35,7 @@ from qlab.granularity import PerChannel, PerTensor
 from qlab.grids import Asymmetric, Grid, Symmetric
 from qlab.integer.graph import Step, read
 from qlab.integer.program import (
+    CODE_MAX,
     Add,
     AveragePool,
     Clamp,
@@ -258,6 +259,7 @@ def _layer(step: Step, source: str, given: Codes, out: Codes, bits: int) -> tupl
     weight, scale = _weight(step)
     bias = np.zeros(len(weight)) if module.bias is None else module.bias.detach().cpu().numpy().astype(np.float64)
     scale = _with_silent_channels(weight, scale, given, out)
+    weight, scale = _with_weak_channels(weight, scale, bias / given.scale)
     unit = scale.astype(np.float64) * given.scale  # of the accumulator
     b = np.rint(bias / unit)
     if np.abs(b).max() > INT32_MAX:
@@ -269,7 +271,8 @@ def _layer(step: Step, source: str, given: Codes, out: Codes, bits: int) -> tupl
         return Linear(step.name, (source,), weight, folded, to), scale
     if isinstance(module.padding, str) or module.padding_mode != "zeros":
         raise ValueError(f"layer {step.name!r}: padding must be numbers of zeros, got {module.padding!r}")
-    about = (_pair(module.stride), _pair(module.padding), _pair(module.dilation), module.groups, -given.zero_point)
+    padding = tuple(own + more for own, more in zip(2 * _pair(module.padding), step.zeros, strict=True))
+    about = (_pair(module.stride), padding, _pair(module.dilation), module.groups, -given.zero_point)
     return Conv2d(step.name, (source,), weight, folded, to, *about), scale
 
 
@@ -279,6 +282,22 @@ def _with_silent_channels(weight: NDArray, scale: NDArray, given: Codes, out: Co
     if not silent.any() or scale.size == 1:
         return scale
     return np.where(silent, np.float32(out.scale / given.scale / 256), scale).astype(np.float32)
+
+
+def _with_weak_channels(weight: NDArray, scale: NDArray, bias: NDArray) -> tuple[NDArray, NDArray[np.float32]]:
+    """Raise S_w of channels whose bias would not fit into int32: S_w ← 2^k·S_w, w ← Int(w/2^k).
+
+    `bias` is b/S_h. A channel that training has switched off is left with weights of 10^(−9), say, and a bias. Now
+    2^29 < |b|/(S_w·S_h) ≤ 2^30, and rounding K weights has moved the sum by at most K·2^7 of these units.
+    """
+    if scale.size == 1:
+        return weight, scale
+    sums = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(1)
+    units = np.abs(bias) / scale
+    full = units + 2 * CODE_MAX * sums > INT32_MAX  # the bias, Z·Σw and Σw·q
+    k = np.where(full, np.ceil(np.log2(units.clip(1)) - 30), 0).clip(0)
+    power = 2.0 ** k.reshape(-1, *[1] * (weight.ndim - 1))
+    return np.rint(weight / power).astype(np.int8), (scale * 2.0**k).astype(np.float32)
 
 
 def _add(step: Step, given: list[Codes], out: Codes, bits: int) -> Add:

@@ -239,7 +239,7 @@ def _geometry(op: Conv2d) -> dict[str, Any]:
     return {
         "kernel_shape": list(op.weight.shape[2:]),
         "strides": list(op.stride),
-        "pads": [*op.padding, *op.padding],
+        "pads": list(op.padding),
         "dilations": list(op.dilation),
         "group": op.groups,
     }

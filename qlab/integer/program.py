@@ -13,9 +13,10 @@ With the real numbers on the left and the integers that do the same on the right
     h₁ + h₂                         Int(M₁·(q₁ + Z₁) + M₂·(q₂ + Z₂)) with one common shift
     mean of k values                M = S_h/(k·S_a), v = Σ q + k·Z_h
     maximum, flatten, concat        on the codes as they are
+    zeros around a picture          the code −Z of r = 0, as many on each side as the convolution says
 
 The accumulator v is int32. Its bound |b_q| + 255·Σ|w| holds for every partial sum in every order; an operation whose
-bound does not fit into int32 cannot be made. Padding is the code −Z of r = 0.
+bound does not fit into int32 cannot be made.
 
 Sources: Jacob et al. 2018, sections 2.2–2.4 and appendix A.2 (addition, concatenation); Gholami et al. 2021,
 section IV A and figure 6.
@@ -142,11 +143,11 @@ def _patches(q: NDArray, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) ->
     return windows[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
 
 
-def _pad(q: NDArray, padding: Pair, code: int) -> NDArray:
-    if padding == (0, 0):
+def _pad(q: NDArray, padding: tuple[int, ...], code: int) -> NDArray:
+    top, left, bottom, right = padding
+    if not any(padding):
         return q
-    around = ((0, 0), (0, 0), (padding[0], padding[0]), (padding[1], padding[1]))
-    return np.pad(q, around, constant_values=code)
+    return np.pad(q, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=code)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,13 +160,18 @@ class Conv2d(Operation):
     bias : int32, shape (out,)
         b_q, the zero point's term included.
     requantize : Requantize
-    stride, padding, dilation : (int, int)
+    stride, dilation : (int, int)
+    padding : (int, int, int, int)
+        Rows and columns around the picture: top, left, bottom, right. Two numbers, (height, width), are given to both
+        sides.
     groups : int
     pad_code : int
         −Z of the input: the code of r = 0.
 
     Raises
     ------
+    ValueError
+        If the padding is not two or four whole numbers from 0 up.
     OverflowError
         If an accumulator could leave int32.
 
@@ -180,12 +186,15 @@ class Conv2d(Operation):
     bias: NDArray[np.int32]
     requantize: Requantize
     stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
+    padding: tuple[int, ...] = (0, 0, 0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
     pad_code: int = 0
 
     def __post_init__(self) -> None:
+        if len(self.padding) not in (2, 4) or min(self.padding) < 0:
+            raise ValueError(f"padding must be (height, width) or (top, left, bottom, right), ≥ 0, got {self.padding}")
+        object.__setattr__(self, "padding", (2 * tuple(self.padding))[:4])
         _weight(self)
 
     @property
@@ -211,7 +220,8 @@ class Conv2d(Operation):
     @property
     def details(self) -> str:
         """Weight, strides, bound, requantization."""
-        around = f" stride {self.stride[0]} pad {self.padding[0]} with {self.pad_code}"
+        pads = str(self.padding[0]) if len(set(self.padding)) == 1 else "top {} left {} bottom {} right {}"
+        around = f" stride {self.stride[0]} pad {pads.format(*self.padding)} with {self.pad_code}"
         return _about(self) + around + (f" groups {self.groups}" if self.groups > 1 else "")
 
 
@@ -380,7 +390,7 @@ class MaxPool(Operation):
 
     def __call__(self, *q: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the maxima."""
-        return _patches(_pad(q[0], self.padding, 0), self.kernel, self.stride).max((4, 5))
+        return _patches(_pad(q[0], 2 * self.padding, 0), self.kernel, self.stride).max((4, 5))
 
     @property
     def details(self) -> str:

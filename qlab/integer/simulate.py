@@ -94,7 +94,9 @@ def _real(program: Program, op: Operation, h: list[Tensor], given: list[Codes]) 
         bias = torch.from_numpy(plain_bias(op, given[0])).to(dtype) * scale * given[0].scale
         if isinstance(op, Linear):
             return F.linear(h[0], weight, bias)
-        return F.conv2d(h[0], weight, bias, op.stride, op.padding, op.dilation, op.groups)
+        top, left, bottom, right = op.padding
+        around = F.pad(h[0], (left, right, top, bottom))
+        return F.conv2d(around, weight, bias, op.stride, 0, op.dilation, op.groups)
     if isinstance(op, Add):
         return h[0] + h[1]
     if isinstance(op, AveragePool):

@@ -1,5 +1,6 @@
 """Lowered networks: what they compute, against simulation and against ONNX Runtime running the same program."""
 
+from collections import Counter
 from fractions import Fraction
 
 import numpy as np
@@ -11,10 +12,13 @@ from torch import nn
 from qlab import Asymmetric, Codebook, PerBlock, PerChannel, PerTensor, Quantizer, Recipe, Symmetric, quantize, zoo
 from qlab.data import load_calibration, load_test
 from qlab.integer import lower, program_to_onnx, run, simulate, trace
-from qlab.integer.program import AveragePool, Clamp, Conv2d, Linear, Rescale
+from qlab.integer.program import Add, AveragePool, Clamp, Conv2d, Linear, Rescale
 from qlab.integer.simulate import _ends, _real, simulate_all
+from qlab.network import sqnr_db, stored_weight
 from qlab.ptq import fold_batchnorm
 from qlab.qat import LSQ
+from qlab.zoo import load_efficientnet_lite0
+from qlab.zsq.efficientnet_comparison import photographs
 
 pytestmark = [pytest.mark.row("A1"), pytest.mark.row("A2")]
 
@@ -304,6 +308,142 @@ def test_channels_of_zeros_keep_their_bias():
     np.testing.assert_allclose(answers[:, 2], float(net[3].bias[2]), atol=program.output.scale)
 
 
+class Padded(nn.Module):
+    """Zeros on some sides only: a border that two convolutions read, one of which pads too; a border in two parts."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.relu = nn.Conv2d(2, 4, 3, padding=1), nn.ReLU6()
+        self.border = nn.ZeroPad2d((0, 1, 2, 3))  # left, right, top, bottom
+        self.small = nn.Conv2d(4, 3, 3, stride=2)
+        self.large = nn.Conv2d(4, 3, 5, stride=2, padding=1)
+        self.parts = nn.Sequential(nn.ZeroPad2d((1, 0, 0, 0)), nn.ZeroPad2d((2, 0, 0, 1)))
+        self.last = nn.Conv2d(3, 2, 2)
+
+    def forward(self, x):
+        h = self.border(self.relu(self.first(x)))
+        return self.last(self.parts(torch.relu(self.small(h) + self.large(h))))
+
+
+@pytest.fixture(scope="module", params=[Asymmetric(8), Symmetric(8)], ids=["asymmetric", "signed"])
+def padded(request):
+    torch.manual_seed(0)
+    x = torch.randn(4, 2, 6, 5) * 2 + 0.3
+    quantized = quantize(Padded().eval(), recipe(activation=request.param), [x])
+    return quantized, lower(quantized, [x]), x
+
+
+def by_hand(op, q, z):
+    """v of a convolution of one group, in Python's integers: places outside of the picture are left out."""
+    w, (count, channels, high, wide) = op.weight.tolist(), q.shape
+    b = [int(b) - z * int(np.sum(k)) for b, k in zip(op.bias, w, strict=True)]
+    top, left, bottom, right = op.padding
+    rows = range(-top, high + bottom - len(w[0][0]) + 1, op.stride[0])
+    columns = range(-left, wide + right - len(w[0][0][0]) + 1, op.stride[1])
+
+    def sum_at(n, o, y, x):
+        return b[o] + sum(
+            weight * (int(q[n, c, y + i, x + j]) + z)
+            for c in range(channels)
+            for i, row in enumerate(w[o][c])
+            for j, weight in enumerate(row)
+            if 0 <= y + i < high and 0 <= x + j < wide
+        )
+
+    return [[[[sum_at(n, o, y, x) for x in columns] for y in rows] for o in range(len(w))] for n in range(count)]
+
+
+def test_zeros_on_some_sides_are_the_convolutions_padding(padded):
+    """No step is left of them: what they are in the program is the code of 0, on the sides where the network has 0."""
+    quantized, program, x = padded
+    ours = trace(program, program.input.encode(x.numpy()))
+    convolutions = {op.name: op for op in program.operations if isinstance(op, Conv2d)}
+    assert {name: op.padding for name, op in convolutions.items()} == {
+        "first": (1, 1, 1, 1),
+        "small": (2, 0, 3, 1),
+        "large": (3, 1, 4, 2),
+        "last": (0, 3, 1, 0),
+    }
+    assert len(program.operations) == len(convolutions) + 1 and isinstance(program.operations[-2], Add)
+    for name, op in convolutions.items():
+        (source,) = op.sources
+        z = program.codes[source].zero_point
+        np.testing.assert_array_equal(op.accumulate(ours[source]), by_hand(op, ours[source], z), err_msg=name)
+    with torch.no_grad():
+        expected = quantized(x).numpy()
+    got = program.output.decode(ours["last"])
+    assert got.shape == expected.shape
+    assert np.square(got - expected).mean() < 1e-3 * np.square(expected).mean()
+
+
+def test_zeros_on_some_sides_are_equal_in_simulation_and_in_an_independent_engine(padded):
+    _, program, x = padded
+    q = program.input.encode(x.numpy())
+    ours = trace(program, q)
+    for name, value in codes_of(program, simulate_all(program, x, torch.float64)).items():
+        np.testing.assert_array_equal(value, ours[name], err_msg=name)
+    for name, value in results(program, "integer", q).items():
+        np.testing.assert_array_equal(value, ours[name], err_msg=name)
+    answers = program.output.decode(ours["last"])
+    for form in ("qlinear", "qdq"):
+        theirs = results(program, form, q)["last"]
+        assert np.abs(theirs - answers).max() < 0.02 * np.abs(answers).max(), form
+
+
+def test_a_network_prints_the_sides_that_are_padded(padded):
+    _, program, _ = padded
+    assert f"stride 2 pad top 2 left 0 bottom 3 right 1 with {-program.codes['first'].zero_point}" in str(program)
+
+
+def weak_net(weakness):
+    """Two convolutions; channel 1 of the first has next to no weights, but a bias, as a dead channel after folding."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 3)).eval()
+    with torch.no_grad():
+        net[0].weight[1] *= weakness / net[0].weight[1].abs().max()
+        net[0].bias.copy_(torch.tensor([0.1, 0.734, -0.2]))
+    return net
+
+
+@pytest.mark.parametrize("exponent", range(-14, -6))
+def test_weak_channels_keep_their_bias(exponent):
+    program = lower(quantize(weak_net(10.0**exponent), recipe(), [pictures()]), [pictures()])
+    first = program.operations[0]
+    q = program.input.encode(pictures().numpy())
+    ours = trace(program, q)
+    values = program.codes["0"].decode(ours["0"])
+    assert np.abs(values[:, 1] - 0.734).max() <= program.codes["0"].scale * 0.51
+    unit = program.weight_scales["0"][1] * program.input.scale
+    assert abs(first.bias[1] * unit - 0.734) < 1e-4
+    if 0.734 / (10.0**exponent / 127 * program.input.scale) < 2**30:
+        assert np.abs(first.weight[1]).max() == 127  # as the recipe left them
+    else:
+        assert abs(first.bias[1]) > 2**28 and np.abs(first.weight[1]).max() < 127
+    assert (np.abs(first.weight[[0, 2]]).reshape(2, -1).max(1) == 127).all()  # and the others in any case
+    for name, value in results(program, "integer", q).items():
+        np.testing.assert_array_equal(value, ours[name], err_msg=name)
+
+
+def test_weak_channels_lose_low_bits_of_their_weights():
+    """Against the definition, and no bits more than the bias needs."""
+    quantized = quantize(weak_net(1e-8), recipe(), [pictures()])
+    program = lower(quantized, [pictures()])
+    given, op = stored_weight(quantized[0]), program.operations[0]
+    power = program.weight_scales["0"][1] / float(given.params.scale[1])
+    assert power >= 2 and np.log2(power) % 1 == 0
+    np.testing.assert_array_equal(op.weight[1], np.rint(given.codes[1].numpy() / power))
+    assert 2**29 < 0.734 / (program.weight_scales["0"][1] * program.input.scale) <= 2**30
+
+
+def test_one_scale_for_all_weights_cannot_be_raised():
+    net = nn.Sequential(nn.Conv2d(2, 3, 3)).eval()
+    with torch.no_grad():
+        net[0].weight *= 1e-12
+        net[0].bias.fill_(0.7)
+    with pytest.raises(OverflowError, match="layer '0': the bias"):
+        lower(quantize(net, recipe(granularity=PerTensor()), [pictures()]), [pictures()])
+
+
 def conv_net(*rest):
     return nn.Sequential(nn.Conv2d(2, 4, 3), *rest).eval()
 
@@ -339,6 +479,9 @@ def test_quantizers_without_an_integer_form_are_named(original, change, message)
         ([nn.AvgPool2d(2, padding=1)], "padding"),
         ([nn.MaxPool2d(3, ceil_mode=True)], "ceil_mode"),
         ([nn.Conv2d(4, 4, 3, padding="same")], "padding"),
+        ([nn.ZeroPad2d(1), nn.MaxPool2d(2)], "zeros of '1' must be read by convolutions"),
+        ([nn.ZeroPad2d(1)], "zeros of '1' must be read by convolutions"),
+        ([nn.ZeroPad2d((-1, 1, 0, 0)), nn.Conv2d(4, 4, 3)], "cuts off"),
     ],
 )
 def test_operations_without_an_integer_form_are_named(rest, message):
@@ -417,3 +560,61 @@ def test_few_pictures_of_shipped_networks(name, calibration):
             )
             np.testing.assert_array_equal(op.accumulate(ours[op.sources[0]]), wide.numpy() + op.bias)
     assert Fraction(program.output.scale) > 0
+
+
+# --- a network that others made ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def efficientnet():
+    calibration, x = (photographs(part, 1, size=64) for part in ("calibration", "test"))
+    quantized = quantize(fold_batchnorm(load_efficientnet_lite0()), recipe(), [calibration])
+    return quantized, lower(quantized, [calibration]), x
+
+
+@pytest.mark.row("F1")
+@pytest.mark.slow
+def test_efficientnet_is_equal_in_an_independent_engine(efficientnet):
+    _, program, x = efficientnet
+    q = program.input.encode(x.numpy())
+    ours = trace(program, q)
+    for name, value in results(program, "integer", q).items():
+        np.testing.assert_array_equal(value, ours[name], err_msg=name)
+    last = program.operations[-1].name
+    answers = program.output.decode(ours[last])
+    for form in ("qlinear", "qdq"):
+        assert sqnr_db(torch.from_numpy(answers), torch.from_numpy(results(program, form, q)[last])) > 22, form
+
+
+@pytest.mark.slow
+def test_efficientnet_is_its_simulation(efficientnet):
+    quantized, program, x = efficientnet
+    ours = trace(program, program.input.encode(x.numpy()))
+    off, total = one_by_one(program, ours)
+    assert off <= 3e-4 * total and total > 4_000_000  # the pooling keeps its scale: means of four codes do meet ties
+    last = program.operations[-1].name
+    answers = torch.from_numpy(program.output.decode(ours[last]))
+    assert sqnr_db(simulate(program, x, torch.float64), answers) > 40
+    with torch.no_grad():
+        recipe, real = quantized(x).double(), load_efficientnet_lite0()(x).double()
+    assert sqnr_db(recipe, answers) > 20  # the recipe keeps sums and means in floating point
+    assert sqnr_db(real, answers) > sqnr_db(real, recipe) - 1
+
+
+@pytest.mark.slow
+def test_efficientnets_zeros_and_clips_are_in_its_convolutions(efficientnet):
+    _, program, _ = efficientnet
+    kinds = Counter(type(op).__name__ for op in program.operations)
+    assert kinds == {"Conv2d": 49, "Add": 9, "AveragePool": 1, "Flatten": 1, "Linear": 1}
+    strided = [op for op in program.operations if isinstance(op, Conv2d) and op.stride == (2, 2)]
+    assert [op.padding for op in strided] == [(0, 0, 1, 1), (0, 0, 1, 1), (1, 1, 2, 2), (0, 0, 1, 1), (1, 1, 2, 2)]
+    assert [program.shapes[op.name][1] for op in strided] == [32, 16, 8, 4, 2]
+    assert str(program).count("pad top 0 left 0 bottom 1 right 1") == 3
+    ends = [
+        program.codes[op.name].decode(np.array([op.requantize.low, op.requantize.high]))
+        for op in program.operations
+        if isinstance(op, Conv2d)
+    ]
+    clipped = [(low, high) for low, high in ends if low == 0]
+    assert len(clipped) == 33  # ReLU6 after all of them but the 16 linear projections
+    assert max(high for _, high in clipped) < 6.02

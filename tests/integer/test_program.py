@@ -45,6 +45,8 @@ def floor_half(x: Fraction) -> int:
         (4, 6, 2, (3, 2), (2, 1), (1, 0), (1, 1)),
         (5, 5, 5, (3, 3), (2, 2), (1, 1), (2, 2)),
         (3, 2, 1, (1, 1), (1, 1), (0, 0), (1, 1)),
+        (4, 6, 2, (3, 2), (2, 2), (0, 1, 2, 3), (1, 1)),
+        (3, 3, 3, (3, 3), (2, 2), (1, 0, 0, 0), (1, 2)),
     ],
 )
 def test_convolution_accumulates_what_torch_does_in_exact_arithmetic(
@@ -56,12 +58,14 @@ def test_convolution_accumulates_what_torch_does_in_exact_arithmetic(
     z, b = -37, rng.integers(-(10**6), 10**6, out)
     folded = b + z * w.reshape(out, -1).sum(1)
     op = Conv2d("y", ("x",), w, folded, PLAIN, stride, padding, dilation, groups, pad_code=-z)
+    top, left, bottom, right = padding if len(padding) == 4 else 2 * padding
+    h = torch.from_numpy(q.astype(np.float64) + z)  # whole numbers far below 2^53: float64 is exact
     exact = F.conv2d(
-        torch.from_numpy(q.astype(np.float64) + z),  # whole numbers far below 2^53: float64 is exact
+        F.pad(h, (left, right, top, bottom)),
         torch.from_numpy(w.astype(np.float64)),
         torch.from_numpy(b.astype(np.float64)),
         stride,
-        padding,
+        0,
         dilation,
         groups,
     )
@@ -69,6 +73,20 @@ def test_convolution_accumulates_what_torch_does_in_exact_arithmetic(
     assert v.dtype == np.int32
     np.testing.assert_array_equal(v, exact.numpy())
     np.testing.assert_array_equal(op(q), v)
+
+
+def test_two_numbers_of_padding_are_for_both_sides():
+    w, q = np.arange(9).reshape(1, 1, 3, 3), np.arange(30, dtype=np.uint8).reshape(1, 1, 5, 6)
+    two, four = (Conv2d("y", ("x",), w, np.zeros(1, int), PLAIN, padding=p, pad_code=7) for p in ((2, 1), (2, 1, 2, 1)))
+    assert two.padding == four.padding == (2, 1, 2, 1)
+    np.testing.assert_array_equal(two(q), four(q))
+    assert two(q).shape == (1, 1, 7, 6)
+
+
+@pytest.mark.parametrize("padding", [(1,), (1, 1, 1), (0, 0, 1, -1)])
+def test_padding_that_is_none_is_refused(padding):
+    with pytest.raises(ValueError, match=r"\(top, left, bottom, right\), ≥ 0, got"):
+        Conv2d("y", ("x",), np.ones((1, 1, 3, 3), int), np.zeros(1, int), PLAIN, padding=padding)
 
 
 def test_linear_accumulates_what_torchs_integers_do():
@@ -263,6 +281,15 @@ def test_a_program_prints_a_line_for_every_operation():
     assert text[1].startswith("a") and "conv2d(input)" in text[1] and "int8 [2, 1, 3, 3]" in text[1]
     assert "×1832519380 >>39 −Z=-3 clip 0…255" in text[1]
     assert "int32 [3]  linear(g)" in text[8]
+
+
+@pytest.mark.parametrize(
+    ("padding", "printed"),
+    [((0, 0), "pad 0 with 9"), ((2, 2), "pad 2 with 9"), ((0, 1, 2, 3), "pad top 0 left 1 bottom 2 right 3 with 9")],
+)
+def test_a_convolution_prints_its_padding(padding, printed):
+    op = Conv2d("y", ("x",), np.ones((1, 1, 3, 3), int), np.zeros(1, int), PLAIN, (2, 2), padding, pad_code=9)
+    assert op.details.endswith(f" stride 2 {printed}")
 
 
 def test_operations_do_not_change():
