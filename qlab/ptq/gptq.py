@@ -84,6 +84,7 @@ def obq_row(w: Tensor, H: Tensor, nearest: Callable[[Tensor, int], Tensor]) -> T
     return result
 
 
+@torch.no_grad()
 def gptq_matrix(W: Tensor, H: Tensor, nearest: Round, block: int = 128) -> Tensor:
     """GPTQ on a matrix: quantize column after column, spread each column's error over the columns to its right.
 
@@ -109,19 +110,18 @@ def gptq_matrix(W: Tensor, H: Tensor, nearest: Round, block: int = 128) -> Tenso
 
     Survey-map row: T10.
     """
-    W = W.clone()
     U = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(H)), upper=True)
-    Q = torch.empty_like(W)
-    d = W.shape[-1]
+    W = W.mT.clone(memory_format=torch.contiguous_format)  # a column's values lie side by side: most of the speed
+    Q, errors, d = torch.empty_like(W), torch.empty_like(W), W.shape[-2]
+    w, q, e = W.unbind(-2), Q.unbind(-2), errors.unbind(-2)  # views of the columns
     for start in range(0, d, block):
         end = min(start + block, d)
-        errors = torch.empty_like(W[..., start:end])
         for i in range(start, end):
-            Q[..., i] = nearest(W[..., i], i)
-            errors[..., i - start] = (W[..., i] - Q[..., i]) / U[..., i, i, None]
-            W[..., i + 1 : end] -= errors[..., i - start, None] * U[..., i, None, i + 1 : end]
-        W[..., end:] -= errors @ U[..., start:end, end:]
-    return Q
+            q[i].copy_(nearest(w[i], i))
+            e[i].copy_((w[i] - q[i]) / U[..., i, i, None])
+            W[..., i + 1 : end, :].addcmul_(U[..., i, i + 1 : end, None], e[i][..., None, :], value=-1)
+        W[..., end:, :] -= U[..., start:end, end:].mT @ errors[..., start:end, :]
+    return Q.mT.contiguous()
 
 
 def gptq_codes(weight: Tensor, stored: QuantizedTensor, moments: InputMoments, damping: float = 0.01) -> Tensor:
@@ -142,15 +142,15 @@ def gptq_codes(weight: Tensor, stored: QuantizedTensor, moments: InputMoments, d
     W, S, Z = (ordered(t) for t in (weight, *spread_params(stored)))
     H = moments.second.gather(-1, order[:, None].expand_as(moments.second))
     H = H.gather(-2, order[..., None].expand_as(H))
+    s, z = (t.mT.contiguous().unbind(-2) for t in (S, Z))  # per column
 
-    def code(column: Tensor, i: int) -> Tensor:
-        return (grid.index(column / S[..., i], Nearest()) - Z[..., i]).clamp(low, high)
+    def code(w: Tensor, S: Tensor, Z: Tensor) -> Tensor:
+        return (grid.index(w / S, Nearest()) - Z).clamp(low, high)
 
     def nearest(column: Tensor, i: int) -> Tensor:
-        return S[..., i] * grid.level(code(column, i) + Z[..., i])
+        return s[i] * grid.level(code(column, s[i], z[i]) + z[i])
 
-    Q = gptq_matrix(W, damped(H, damping), nearest)
-    found = torch.stack([code(Q[..., i], i) for i in range(Q.shape[-1])], -1)
+    found = code(gptq_matrix(W, damped(H, damping), nearest), S, Z)
     codes = torch.empty_like(found).scatter_(-1, order[:, None].expand_as(found), found)
     return codes.reshape(weight.shape).to(torch.int32)
 

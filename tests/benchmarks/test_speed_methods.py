@@ -4,6 +4,8 @@ One thread; both sides do the same number of steps on the same numbers. Targets 
 leaves room for a noisy machine.
 """
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -53,7 +55,10 @@ def lines(table, timings, title, pairs):
 
 @pytest.mark.row("T10")
 def test_gptq(layer, table, benchmark):
-    """768×768 from the inputs to the codes; torchao has eight bits only, and its loop is as long as ours."""
+    """768×768 from the inputs to the codes, with the clock of the thread: other programs on the core do not count.
+
+    torchao has eight bits only and computes in float32, where factorizations take half the time of ours in float64.
+    """
     weight, x = layer
     stored = Quantizer(Symmetric(4), PerChannel(0))(weight)
 
@@ -64,16 +69,17 @@ def test_gptq(layer, table, benchmark):
                 "Brevitas": lambda: brevitas_codes(weight, x, 4),
                 "torchao, 8 bits": lambda: torchao_codes(weight, x.T @ x / len(x)),
             },
-            turns=5,
+            turns=7,
             warmup=1,
             threads=1,
+            clock=time.thread_time,
         )
 
     t = benchmark.pedantic(run, rounds=1)
     lines(table, t, f"GPTQ, {D}×{D}", [("GPTQ", "Brevitas"), ("GPTQ", "torchao, 8 bits")])
     table(f"  {'':>16}   cost per weight: {1e9 * t.median('GPTQ') / weight.numel():.0f} ns")
     assert t.ratio("GPTQ", "Brevitas").median < 1
-    assert t.ratio("GPTQ", "torchao, 8 bits").median < 2
+    assert t.ratio("GPTQ", "torchao, 8 bits").median < 1
 
 
 def learned_by_brevitas(weight, x, kind):

@@ -384,6 +384,26 @@ def test_gptq_without_choice_of_order_is_obq_in_that_order():
         assert torch.equal(gptq_matrix(W, H, lambda v, i: v.round(), block), wanted)
 
 
+@pytest.mark.row("T10")
+@pytest.mark.parametrize("block", [1, 7, 32, 128, 200])
+def test_gptq_is_its_equation_written_out(block):
+    """A stack of matrices, each with its own H and step, column after column with no blocks; arguments stay."""
+    random = torch.Generator().manual_seed(3)
+    W = torch.randn(3, 40, 150, generator=random, dtype=torch.float64)
+    x = torch.randn(3, 300, 150, generator=random, dtype=torch.float64)
+    x = x @ torch.randn(3, 150, 150, generator=random, dtype=torch.float64)
+    H, S = damped(x.mT @ x / 300), torch.tensor([0.3, 0.5, 0.9], dtype=torch.float64)[:, None]
+    given = W.clone(), H.clone()
+    found = gptq_matrix(W, H, lambda column, i: S * (column / S).round(), block)
+    assert torch.equal(W, given[0]) and torch.equal(H, given[1])
+    for k in range(3):
+        w, U = W[k].clone(), torch.linalg.cholesky(torch.linalg.inv(H[k])).mT
+        for i in range(150):
+            rounded = S[k] * (w[:, i] / S[k]).round()
+            w[:, i + 1 :] -= torch.outer((w[:, i] - rounded) / U[i, i], U[i, i + 1 :])
+            assert torch.equal(found[k, :, i], rounded)
+
+
 @pytest.mark.row("T8", "T10")
 @pytest.mark.slow
 @pytest.mark.parametrize("bits", [3, 4])
