@@ -95,8 +95,60 @@ def test_onnx_runtime_agrees_where_it_does_not_saturate():
 @pytest.mark.row("C6")
 def test_a_packed_matrix_takes_its_bits_and_no_more():
     for bits in (8, 4, 2, 1):
-        codes = torch.ones(64, 256, dtype=torch.int64)
-        assert pack_matrix(codes, bits).data.nbytes == 64 * 256 * bits // 8
+        codes = torch.ones(64, 512, dtype=torch.int64)
+        assert pack_matrix(codes, bits).data.nbytes == 64 * 512 * bits // 8
+
+
+@pytest.mark.row("C6")
+@pytest.mark.parametrize("bits", [8, 4, 2, 1])
+def test_weights_begin_and_end_with_a_cache_line(bits):
+    packed = pack_matrix(torch.ones(5, 70, dtype=torch.int64), bits)
+    assert packed.data.ctypes.data % 64 == 0
+    assert packed.data.shape[0] % 4 == 0
+    assert packed.data.shape[1] % 64 == 0
+
+
+@pytest.mark.row("C6")
+def test_backends_are_offered_by_what_the_processor_has(monkeypatch):
+    from qlab.hardware.kernels import products
+
+    vector = {"avx2": True, "avx512bw": True, "avx512vnni": True, "avx512vpopcntdq": True}
+    for missing, last in {"avx2": "numba", "avx512vnni": "avx2", "avx512vpopcntdq": "avx2", "none": "avx512"}.items():
+        monkeypatch.setattr(products.llvm, "get_host_cpu_features", lambda m=missing: vector | {m: False})
+        products.available.cache_clear()
+        assert products.available()[-1] == last
+    monkeypatch.undo()
+    products.available.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.row("C6")
+def test_a_small_measurement_names_every_kernel_and_its_limit():
+    from qlab.hardware.kernels.measure import measure
+
+    found = {s.kernel: s for s in measure(64, 512, 2, turns=3)}
+    kernels = {f"{name} {b}" for name in ("int8", "int4", "int2", "binary") for b in available()[1:]}
+    assert set(found) == kernels | {"fp32", "onnxruntime int8", "torch int8"}
+    assert found["fp32"].ratio == 1
+    assert {s.limit for s in found.values()} == {1, 4, 8, 16, 32}
+    assert all(s.low <= s.ratio <= s.high and s.reading > 0 for s in found.values())
+
+
+@pytest.mark.row("C6")
+def test_what_was_recorded_reaches_the_targets():
+    """Ratios to PyTorch's fp32 on one thread: 3, 5 and 18 for a vector, 6 for two matrices of bits."""
+    from qlab.hardware.kernels.measure import recorded_speeds
+
+    best: dict[tuple[str, int, int], float] = {}
+    for s in recorded_speeds():
+        if s.threads == 1:
+            key = (s.kernel.split()[0], s.rows, s.batch)
+            best[key] = max(best.get(key, 0.0), s.ratio)
+    for rows in (4096, 8192):
+        assert best["int8", rows, 1] >= 3
+        assert best["int4", rows, 1] >= 5
+        assert best["binary", rows, 1] >= 18
+    assert best["binary", 1024, 1024] >= 6
 
 
 @pytest.mark.row("C6")

@@ -5,7 +5,8 @@
 | `weights` | a matrix of b-bit codes laid in bytes, and activations laid beside it | C5, C6 |
 | `products` | the product, by a backend that you see and choose | C6 |
 | `portable` | the loops in plain Numba, for every processor | C6 |
-| `avx2` | the same loops with the vector instructions of x86 spelled out | C6 |
+| `avx2`, `avx512` | the vector instructions of x86 spelled out, older and newer | C6 |
+| `tiles` | the loop that both share | C6 |
 | `measure` | ratios to PyTorch and ONNX Runtime: `python -m qlab.hardware.kernels.measure` | C6 |
 
 Survey-map row: C6.

@@ -9,7 +9,12 @@ Every term is cast back to int32. Without that, Numba widens sums of int32 to in
 import numba
 import numpy as np
 
-__all__ = ["KERNELS", "only_signs", "row_sums"]
+__all__ = ["ACTIVATIONS", "KERNELS", "REGISTER", "only_signs", "row_sums"]
+
+REGISTER = None
+"""There is none: a whole row is taken at once."""
+ACTIVATIONS = {8: np.int16, 4: np.int16, 2: np.int16}
+"""What stands beside so many bits."""
 
 _jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 
@@ -26,20 +31,33 @@ def _eight(w, x, out, begin, end):
 
 
 @_jit
-def _fields(w, x, out, begin, end):
-    """Four and two bits: a byte holds F codes of b = 8/F bits; x is laid as (batch, registers, F, 32)."""
-    bits = np.int32(8 // x.shape[2])
-    mask = np.int32((1 << bits) - 1)
+def _four(w, x, out, begin, end):
+    """Two codes in a byte; x is laid as (batch, 1, 2, bytes): partners of the low halves, then of the high ones."""
     for i in range(begin, end):
         for j in range(x.shape[0]):
+            low, high = x[j, 0, 0], x[j, 0, 1]
             total = np.int32(0)
-            for register in range(x.shape[1]):
-                bytes_ = w[i, 32 * register : 32 * register + 32]
-                for f in range(x.shape[2]):
-                    partner, shift = x[j, register, f], np.int32(f * bits)
-                    for k in range(32):
-                        u = np.int32(np.int32(np.int32(bytes_[k]) >> shift) & mask)
-                        total = np.int32(total + np.int32(u * np.int32(partner[k])))
+            for k in range(w.shape[1]):
+                byte = w[i, k]
+                total = np.int32(total + np.int32(np.int32(byte & np.uint8(15)) * np.int32(low[k])))
+                total = np.int32(total + np.int32(np.int32(byte >> np.uint8(4)) * np.int32(high[k])))
+            out[j, i] = total
+
+
+@_jit
+def _two(w, x, out, begin, end):
+    """Four codes in a byte; x is laid as (batch, 1, 4, bytes)."""
+    three = np.uint8(3)
+    for i in range(begin, end):
+        for j in range(x.shape[0]):
+            first, second, third, fourth = x[j, 0, 0], x[j, 0, 1], x[j, 0, 2], x[j, 0, 3]
+            total = np.int32(0)
+            for k in range(w.shape[1]):
+                byte = w[i, k]
+                total = np.int32(total + np.int32(np.int32(byte & three) * np.int32(first[k])))
+                total = np.int32(total + np.int32(np.int32((byte >> np.uint8(2)) & three) * np.int32(second[k])))
+                total = np.int32(total + np.int32(np.int32((byte >> np.uint8(4)) & three) * np.int32(third[k])))
+                total = np.int32(total + np.int32(np.int32(byte >> np.uint8(6)) * np.int32(fourth[k])))
             out[j, i] = total
 
 
@@ -81,5 +99,5 @@ def only_signs(x):
     return wrong == 0
 
 
-KERNELS = {8: _eight, 4: _fields, 2: _fields, 1: _one}
+KERNELS = {8: _eight, 4: _four, 2: _two, 1: _one}
 """kernel(weights, activations, out, first row, row after the last), for each number of bits."""

@@ -6,9 +6,10 @@
     |---|---|---|
     | `numpy` | unpack, multiply as float64: every sum stays below 2^53, so it is exact | everywhere |
     | `numba` | loops over packed bytes, compiled | everywhere |
-    | `avx2` | the same loops, vector instructions spelled out | x86 with AVX2 |
+    | `avx2` | vector instructions spelled out | x86 with AVX2 |
+    | `avx512` | the same, with instructions made for int8 | x86 with AVX-512, VNNI and VPOPCNTDQ |
 
-All three give the same integers. None is swapped for another behind your back: asking for what the machine lacks is
+All give the same integers. None is swapped for another behind your back: asking for what the machine lacks is
 an error.
 
 Sources: Gholami et al. 2021, section V; Rastegari et al. 2016 (*XNOR-Net*), section 3.2.
@@ -30,7 +31,7 @@ from qlab.hardware.kernels.weights import ROWS, PackedMatrix, arrange
 
 __all__ = ["BACKENDS", "available", "product"]
 
-BACKENDS = ("numpy", "numba", "avx2")
+BACKENDS = ("numpy", "numba", "avx2", "avx512")
 """From the plainest to the fastest."""
 
 
@@ -40,7 +41,11 @@ def available() -> tuple[str, ...]:
 
     Survey-map row: C6.
     """
-    return BACKENDS if dict(llvm.get_host_cpu_features()).get("avx2") else BACKENDS[:2]
+    has = dict(llvm.get_host_cpu_features())
+    if not has.get("avx2"):
+        return BACKENDS[:2]
+    wide = all(has.get(feature) for feature in ("avx512bw", "avx512vnni", "avx512vpopcntdq"))
+    return BACKENDS if wide else BACKENDS[:3]
 
 
 def product(weight: PackedMatrix, x: Tensor, backend: str | None = None, threads: int | None = None) -> Tensor:
@@ -53,7 +58,7 @@ def product(weight: PackedMatrix, x: Tensor, backend: str | None = None, threads
     x : Tensor of int8, shape (columns,) or (batch, columns)
         Any int8; beside weights of one bit, −1 and +1.
     backend : str, optional
-        "numpy", "numba" or "avx2"; by default the last of `available()`.
+        "numpy", "numba", "avx2" or "avx512"; by default the last of `available()`.
     threads : int, optional
         Rows are shared out over so many threads; by default, as many as PyTorch uses. The "numpy" path takes one.
 
@@ -101,22 +106,29 @@ def _plain(weight: PackedMatrix, x: Tensor) -> Tensor:
 
 def _compiled(weight: PackedMatrix, x: Tensor, backend: str, threads: int | None) -> Tensor:
     """Σ_k u·x by a compiled loop, then the correction of `qlab.hardware.kernels.weights`."""
-    if backend == "avx2":  # the instructions exist: only now may they be compiled
-        from qlab.hardware.kernels.avx2 import KERNELS
+    if backend == "avx512":  # the instructions exist: only now may they be compiled
+        from qlab.hardware.kernels import avx512 as chosen
+    elif backend == "avx2":
+        from qlab.hardware.kernels import avx2 as chosen  # type: ignore[no-redef]
     else:
-        from qlab.hardware.kernels.portable import KERNELS
-    laid = arrange(x, weight)
+        from qlab.hardware.kernels import portable as chosen  # type: ignore[no-redef]
+    laid = arrange(x, weight, chosen.REGISTER or weight.data.shape[1], chosen.ACTIVATIONS.get(weight.bits, np.int8))
     out = np.empty((len(x), len(weight.data)), np.int32)
-    kernel = KERNELS[weight.bits]
+    kernel = chosen.KERNELS[weight.bits]
     workers = min(torch.get_num_threads() if threads is None else threads, len(out[0]) // ROWS)
     ends = [len(weight.data) // ROWS * worker // workers * ROWS for worker in range(workers + 1)]
     if workers == 1:
         kernel(weight.data, laid, out, 0, ends[-1])
     else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(lambda part: kernel(weight.data, laid, out, *part), pairwise(ends)))
+        list(_pool(workers).map(lambda part: kernel(weight.data, laid, out, *part), pairwise(ends)))
     if weight.bits == 1:
         np.subtract(weight.shape[1], 2 * out, out=out)
     else:
         out -= (row_sums(x.numpy()) << weight.bits - 1)[:, None]
     return torch.from_numpy(out[:, : weight.shape[0]])
+
+
+@cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Return threads that stay: to start them anew for each product would take longer than a small product."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="qlab-product")

@@ -1,6 +1,6 @@
 """A matrix of b-bit codes in bytes, row by row, each row filled up to whole vector registers.
 
-    u = q − q_min ≥ 0,    row i of `data` = pack(u[i], b), then zeros up to a multiple of 32 bytes
+    u = q − q_min ≥ 0,    row i of `data` = pack(u[i], b), then zeros up to a multiple of 64 bytes
 
 With q_min = −2^(b−1) a product with the codes q is one with the stored u and a correction that no weight enters:
 
@@ -15,6 +15,7 @@ Sources: Gholami et al. 2021, section V; Rastegari et al. 2016 (*XNOR-Net*), sec
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,14 +24,14 @@ from torch import Tensor
 
 from qlab.packing import pack, unpack
 
-__all__ = ["BITS", "LANE", "ROWS", "PackedMatrix", "arrange", "longest", "pack_matrix"]
+__all__ = ["BITS", "FILL", "ROWS", "PackedMatrix", "aligned", "arrange", "longest", "pack_matrix"]
 
 BITS = (8, 4, 2, 1)
 """Bits that divide a byte, so that no code straddles two."""
-LANE = 32
-"""Bytes of a vector register (AVX2)."""
+FILL = 64
+"""Bytes of the largest vector register (AVX-512)."""
 ROWS = 4
-"""Rows that a kernel takes together, so that each activation that was read serves four times."""
+"""The most rows that a kernel takes together, so that each activation that was read serves four times."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class PackedMatrix:
 
     Attributes
     ----------
-    data : array of uint8, shape (rows filled up to a multiple of 4, bytes filled up to a multiple of 32)
+    data : array of uint8, shape (rows filled up to a multiple of 4, bytes filled up to a multiple of 64)
     shape : (int, int)
         Rows and columns of the codes.
     bits : int
@@ -106,17 +107,18 @@ def pack_matrix(codes: Tensor, bits: int) -> PackedMatrix:
             f"or sums may not fit 32 bits, got {columns}"
         )
     u = (codes.long() + 1) // 2 if bits == 1 else codes.long() + (1 << bits - 1)
-    data = np.zeros((_up(rows, ROWS), _up(columns, LANE * 8 // bits) * bits // 8), np.uint8)
+    data = aligned((_up(rows, ROWS), _up(columns, FILL * 8 // bits) * bits // 8), np.uint8)
+    data[:] = 0
     for begin in range(0, rows, 256):  # piecewise: packing takes eight bytes for each bit while it works
         part = torch.nn.functional.pad(u[begin : begin + 256], (0, data.shape[1] * 8 // bits - columns))
         data[begin : begin + len(part)] = pack(part, bits).numpy().reshape(len(part), -1)
     return PackedMatrix(data, (rows, columns), bits)
 
 
-def arrange(x: Tensor, matrix: PackedMatrix) -> NDArray[np.generic]:
+def arrange(x: Tensor, matrix: PackedMatrix, register: int, kind: type[np.integer]) -> NDArray[np.generic]:
     """Lay activations so that each byte of a register of weights finds its partners side by side.
 
-    A register of 32 bytes holds 32·F codes, F = 8/b in each byte. Field f of byte k is code k·F + f. Taking field f of
+    A register of R bytes holds R·F codes, F = 8/b in each byte. Field f of byte k is code k·F + f. Taking field f of
     all bytes at once gives codes f, F + f, 2F + f, …: so the activations are laid in that order. The weights stay as
     they are.
 
@@ -124,11 +126,15 @@ def arrange(x: Tensor, matrix: PackedMatrix) -> NDArray[np.generic]:
     ----------
     x : Tensor of int8, shape (batch, columns)
     matrix : PackedMatrix
+    register : int
+        Bytes R, which divide the bytes of a row.
+    kind : type
+        `numpy.int8` or `numpy.int16`, what the products are made of.
 
     Returns
     -------
-    array, shape (batch, registers, F, 32)
-        int16 beside 8 bits, int8 beside 4 and 2. Beside one bit uint8 of shape (batch, bytes), packed like weights.
+    array of `kind`, shape (batch, registers, F, R)
+        Beside one bit uint8 of shape (batch, bytes), packed like weights.
 
     Survey-map row: C6.
     """
@@ -136,11 +142,27 @@ def arrange(x: Tensor, matrix: PackedMatrix) -> NDArray[np.generic]:
     if matrix.bits == 1:
         bits = np.zeros((len(x), width * 8), np.uint8)
         bits[:, : x.shape[1]] = x.numpy() > 0
-        return np.packbits(bits, axis=1, bitorder="little")
+        signs = aligned((len(x), width), np.uint8)
+        signs[:] = np.packbits(bits, axis=1, bitorder="little")
+        return signs
     fields = 8 // matrix.bits
-    padded = np.zeros((len(x), width * fields), np.int16 if fields == 1 else np.int8)
+    padded = np.zeros((len(x), width * fields), kind)
     padded[:, : x.shape[1]] = x.numpy()
-    return np.ascontiguousarray(padded.reshape(len(x), -1, LANE, fields).swapaxes(2, 3))
+    laid = aligned((len(x), width // register, fields, register), kind)
+    for f in range(fields):  # field by field: one strided copy each, much faster than one transposition
+        laid[:, :, f] = padded[:, f::fields].reshape(len(x), -1, register)
+    return laid
+
+
+def aligned(shape: tuple[int, ...], kind: type[np.integer]) -> NDArray[Any]:
+    """Return an empty array that begins at a multiple of 64 bytes, so that no register straddles two cache lines.
+
+    Survey-map row: C6.
+    """
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    room = np.empty(size + FILL, np.uint8)
+    begin = -room.ctypes.data % FILL
+    return room[begin : begin + size].view(kind).reshape(shape)
 
 
 def _check(codes: Tensor, bits: int, name: str) -> None:
