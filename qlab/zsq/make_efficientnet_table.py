@@ -25,6 +25,7 @@ def jobs() -> Iterator[tuple[str, int, str]]:
     yield from ((method, 8, "channel") for method in AT_EIGHT_BITS)
     yield from ((method, 6, "channel") for method in (*AT_SIX_BITS, "no data: SQuant"))
     yield from ((method, 4, "channel") for method in AT_FOUR_BITS)
+    yield from ((m, b, g) for b, g in ((8, "tensor"), (8, "channel"), (6, "channel")) for m in TUNED)
 
 
 def main(path: Path = PLACE) -> None:

@@ -9,7 +9,7 @@ from qlab.network import sqnr_db, stored_weight
 from qlab.ptq.codes import quantized_layers
 from qlab.zoo import load_efficientnet_lite0
 from qlab.zsq.efficientnet_comparison import METHODS, PLACE, Setting, efficientnet_table, photographs, run
-from qlab.zsq.make_efficientnet_table import jobs, main
+from qlab.zsq.make_efficientnet_table import TUNED, jobs, main
 
 pytestmark = pytest.mark.row("T5", "T6", "T7", "T8", "T9", "T10", "Z1", "Z2", "Z3", "Z4")
 
@@ -74,6 +74,11 @@ def test_the_table_says_what_we_say_of_it():
     for bits in (6, 4):
         assert sqnr("AdaRound", bits) > sqnr("GPTQ", bits) > sqnr("SQuant", bits) > sqnr("min/max", bits) + 1
     assert max(sqnr("no data: DFQ, ReLU", 8, g) for g in ("tensor", "channel")) < 0  # DFQ as published fails
+    for granularity in ("tensor", "channel"):  # generators move little in a few steps; SQuant, from there, much
+        start = sqnr("no data: ranges", 8, granularity)
+        assert all(abs(sqnr(name, 8, granularity) - start) < 1.5 for name in TUNED)
+        assert sqnr("no data: SQuant", 8, granularity) > start + 3
+    assert all(abs(sqnr(name, 6) - sqnr("min/max", 6)) < 1.5 for name in TUNED)
 
 
 @pytest.mark.slow
