@@ -11,9 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from qlab.hardware.report import FULL, QUICK, collect
-from qlab.hardware.report_compare import compare_reports
-from qlab.hardware.report_pages import write
+from qlab.hardware.report import FULL, QUICK, collect, compare_reports, write
 
 
 def _positive(text: str) -> int:

@@ -11,26 +11,15 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from qlab.hardware import report_pages
 from qlab.hardware.__main__ import main
 from qlab.hardware.networks import NetworkSpeed
-from qlab.hardware.report import (
-    FULL,
-    QUICK,
-    KernelSpeed,
-    LayerSpeed,
-    Tools,
-    ahead_until,
-    chance,
-    collect,
-    format_bytes,
-    read_report,
-    stops_paying,
-    to_json,
-)
-from qlab.hardware.report_compare import compare_reports
-from qlab.hardware.report_figures import working_set
-from qlab.hardware.report_pages import speed, to_html, to_markdown, write
+from qlab.hardware.report import FULL, QUICK, Tools, collect, compare_reports, pages, read_report, steps, write
+from qlab.hardware.report.content import KernelSpeed, LayerSpeed
+from qlab.hardware.report.files import to_json
+from qlab.hardware.report.memory import format_bytes
+from qlab.hardware.report.pages import to_html, to_markdown
+from qlab.hardware.report.verdicts import ahead_until, chance, stops_paying
+from qlab.hardware.report.words import speed, working_set
 from qlab.hardware.roofline import Roofline
 from qlab.hardware.timing import Ratio
 from qlab.zoo import load
@@ -240,7 +229,7 @@ def test_what_cannot_be_measured_is_said(tmp_path):
 @pytest.mark.row("C4")
 def test_a_sweep_that_takes_too_long_stops_and_says_so(monkeypatch):
     now = iter(range(0, 10_000, 30))
-    monkeypatch.setattr("qlab.hardware.report.time.perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr(steps.time, "perf_counter", lambda: float(next(now)))
     report = collect(TINY._replace(patience=20), MADE_UP, progress=False)
     assert {s.batch for s in report.sweep} == {1}
     assert report.missing["kernels at 64 × 256, batch 64"] == "the batch before took 30 seconds"
@@ -260,7 +249,7 @@ def test_interruptions_leave_no_file_and_old_files_whole(report, tmp_path, monke
 
     write(report, tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    monkeypatch.setattr(report_pages.os, "replace", interrupt)
+    monkeypatch.setattr(pages.os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write(replace(report, seconds=99.0), tmp_path)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before

@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from qlab.hardware.report import KernelSpeed, Report, best_kernels, read_report, stops_paying
-from qlab.hardware.report_figures import number
-from qlab.hardware.report_pages import NOTHING, markdown_table
+from qlab.hardware.report.content import KernelSpeed, Report
+from qlab.hardware.report.files import read_report
+from qlab.hardware.report.tables import markdown_table
+from qlab.hardware.report.verdicts import best_kernels, of_kernel, stops_paying
+from qlab.hardware.report.words import NOTHING, number
 
 __all__ = ["compare_reports", "labels"]
 
@@ -97,7 +99,7 @@ def _all_keys(found: Sequence[Mapping[str, object]]) -> list[str]:
 def _stop(report: Report, kernel: KernelSpeed | None) -> str:
     if kernel is None:
         return NOTHING
-    some = [s for s in report.sweep if s.kernel == kernel.kernel]
+    some = of_kernel(report.sweep, kernel.kernel)
     batch = stops_paying(some)
     return f"not up to {max(s.batch for s in some)}" if batch is None else str(batch)
 
