@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qlab.validate import check_bits
+from qlab.validate import check_bits, check_integers
 
 __all__ = ["pack", "packed_bytes", "unpack"]
 
@@ -61,9 +61,7 @@ def pack(codes: Tensor, bits: int) -> Tensor:
     Survey-map row: C5.
     """
     check_bits(bits)
-    if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
-        raise TypeError(f"codes must be integers, got {codes.dtype}")
-    flat = codes.detach().cpu().numpy().astype(np.int64).ravel()
+    flat = check_integers(codes).detach().cpu().numpy().astype(np.int64).ravel()
     if flat.size and not 0 <= flat.min() <= flat.max() < 1 << bits:
         raise ValueError(f"codes must lie in 0 … {(1 << bits) - 1} to fit {bits} bits, got {flat.min()} … {flat.max()}")
     as_bits = (flat[:, None] >> np.arange(bits)) & 1  # (n, b): row i holds the bits of code i, lowest first

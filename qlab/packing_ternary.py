@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qlab.validate import check_integers
+
 __all__ = ["pack_ternary", "ternary_bytes", "unpack_ternary"]
 
 PER_BYTE = 5
@@ -67,9 +69,7 @@ def pack_ternary(codes: Tensor) -> Tensor:
 
     Survey-map rows: C5, E3.
     """
-    if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
-        raise TypeError(f"codes must be integers, got {codes.dtype}")
-    flat = codes.detach().cpu().numpy().astype(np.int64).ravel()
+    flat = check_integers(codes).detach().cpu().numpy().astype(np.int64).ravel()
     if flat.size and not -1 <= flat.min() <= flat.max() <= 1:
         raise ValueError(f"codes must be −1, 0 or 1, got {flat.min()} … {flat.max()}")
     digits = np.zeros(ternary_bytes(flat.size) * PER_BYTE, np.int64)

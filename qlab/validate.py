@@ -7,7 +7,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-__all__ = ["check_bits", "check_finite", "check_real"]
+__all__ = ["check_bits", "check_finite", "check_integers", "check_real"]
 
 
 def check_bits(bits: int, lowest: int = 1, highest: int = 16, name: str = "bits") -> int:
@@ -70,4 +70,24 @@ def check_finite(x: Tensor, name: str = "x") -> Tensor:
             f"{name} must be finite, got {bad} NaN or infinite values among {x.numel()}; "
             "find where they come from (a diverged training run?) before quantizing"
         )
+    return x
+
+
+def check_integers(x: Tensor, name: str = "codes") -> Tensor:
+    """Return `x` if it is a tensor of integers.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not a tensor, or holds real numbers, complex numbers or booleans.
+
+    Examples
+    --------
+    >>> check_integers(torch.tensor([0.5]))
+    Traceback (most recent call last):
+        ...
+    TypeError: codes must be a tensor of integers, got torch.float32
+    """
+    if not isinstance(x, Tensor) or x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        raise TypeError(f"{name} must be a tensor of integers, got {getattr(x, 'dtype', type(x).__name__)}")
     return x

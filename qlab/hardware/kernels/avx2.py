@@ -19,7 +19,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 
-from qlab.hardware.kernels.tiles import I8, I16, I32, I64, Kernel, call, constant, load, loops
+from qlab.hardware.kernels.tiles import I8, I16, I32, I64, Kernel, Signs, call, constant, load, loops
 
 __all__ = ["ACTIVATIONS", "KERNELS", "REGISTER"]
 
@@ -71,26 +71,14 @@ class _Fields(Kernel):
         return build.add(total, call(build, "llvm.x86.avx2.pmadd.wd", total.type, sums, ones))
 
 
-class _One(Kernel):
-    """256 bits beside 256 bits."""
-
-    register, beside, start = REGISTER, REGISTER, constant(0, I64, 4)
-
-    def weights(self, build, pointer, at):
-        return load(build, pointer, at, I64, 4)
-
-    partners = weights
-
-    def add(self, build, total, u, x):
-        return build.add(total, call(build, "llvm.ctpop.v4i64", total.type, build.xor(u, x)))
-
-
 _jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 TILES = (2, 4, 1), (1, 2, 2), (1, 1, 4)
 """Tiles (rows, inputs, sums): sixteen registers hold eight sums and what is added to them."""
-_walk8, _walk4, _walk2, _walk1 = (loops(kernel, *TILES) for kernel in (_Eight(), _Fields(4), _Fields(2), _One()))
+_walk8, _walk1 = loops(_Eight(), *TILES), loops(Signs(REGISTER), *TILES)
+_walk4, _walk2 = loops(_Fields(4), *TILES), loops(_Fields(2), *TILES)
 
 
+# A function each: those that another function makes, Numba does not find again in its cache.
 @_jit
 def _eight(w, x, out, begin, end):
     _walk8(w, x, out, begin, end)

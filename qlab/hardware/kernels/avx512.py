@@ -15,7 +15,7 @@ Source: Intel intrinsics guide.
 import numba
 import numpy as np
 
-from qlab.hardware.kernels.tiles import I32, I64, Kernel, call, constant, load, loops
+from qlab.hardware.kernels.tiles import I32, I64, Kernel, Signs, call, constant, load, loops
 
 __all__ = ["ACTIVATIONS", "KERNELS", "REGISTER"]
 
@@ -49,27 +49,15 @@ class _Fields(Kernel):
         return total
 
 
-class _One(Kernel):
-    """512 bits beside 512 bits."""
-
-    register, beside, start = REGISTER, REGISTER, constant(0, I64, 8)
-
-    def weights(self, build, pointer, at):
-        return load(build, pointer, at, I64, 8)
-
-    partners = weights
-
-    def add(self, build, total, u, x):
-        return build.add(total, call(build, "llvm.ctpop.v8i64", total.type, build.xor(u, x)))
-
-
 _jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 WIDE, SQUARE = ((2, 8, 1), (1, 4, 1), (1, 1, 2)), ((4, 4, 1), (1, 2, 2), (1, 1, 2))
 """Tiles (rows, inputs, sums): thirty-two registers hold sixteen sums and what is added to them."""
 _walk8 = loops(_Fields(8), *WIDE)
-_walk4, _walk2, _walk1 = (loops(kernel, *SQUARE) for kernel in (_Fields(4), _Fields(2), _One()))  # more to load a row
+_walk4, _walk2 = loops(_Fields(4), *SQUARE), loops(_Fields(2), *SQUARE)  # more to load a row
+_walk1 = loops(Signs(REGISTER), *SQUARE)
 
 
+# A function each: those that another function makes, Numba does not find again in its cache.
 @_jit
 def _eight(w, x, out, begin, end):
     _walk8(w, x, out, begin, end)

@@ -23,7 +23,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["I8", "I16", "I32", "I64", "Kernel", "call", "constant", "load", "loops"]
+__all__ = ["I8", "I16", "I32", "I64", "Kernel", "Signs", "call", "constant", "load", "loops"]
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 BLOCK = 128
@@ -73,6 +73,25 @@ def call(build, name, result, *arguments):
     """Call an instruction that LLVM knows by name."""
     function = ir.FunctionType(result, [a.type for a in arguments])
     return build.call(cgutils.get_or_insert_function(build.module, function, name), arguments)
+
+
+class Signs(Kernel):
+    """Bits beside bits: xor, and count those that differ."""
+
+    def __init__(self, register):
+        self.register = self.beside = register
+        self.words = register // 8
+        self.start = constant(0, I64, self.words)
+
+    def weights(self, build, pointer, at):
+        """Load bits, 64 to an element."""
+        return load(build, pointer, at, I64, self.words)
+
+    partners = weights
+
+    def add(self, build, total, u, x):
+        """Return total + how many bits of u and x differ."""
+        return build.add(total, call(build, f"llvm.ctpop.v{self.words}i64", total.type, build.xor(u, x)))
 
 
 def _tile(kernel, rows, batch, chains):

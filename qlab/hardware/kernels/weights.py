@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qlab.packing import pack, unpack
+from qlab.validate import check_integers
 
 __all__ = ["BITS", "FILL", "ROWS", "PackedMatrix", "aligned", "arrange", "longest", "pack_matrix"]
 
@@ -168,9 +169,7 @@ def aligned(shape: tuple[int, ...], kind: type[np.integer]) -> NDArray[Any]:
 def _check(codes: Tensor, bits: int, name: str) -> None:
     if bits not in BITS:
         raise ValueError(f"bits must be one of 8, 4, 2, 1, got {bits}")
-    if not isinstance(codes, Tensor) or codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
-        raise TypeError(f"{name} must be a tensor of integers, got {getattr(codes, 'dtype', type(codes).__name__)}")
-    if codes.ndim != 2 or codes.numel() == 0:
+    if check_integers(codes, name).ndim != 2 or codes.numel() == 0:
         raise ValueError(f"{name} must be a matrix that is not empty, got shape {tuple(codes.shape)}")
     low, high = int(codes.min()), int(codes.max())
     if bits == 1:
