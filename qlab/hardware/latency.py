@@ -38,7 +38,7 @@ __all__ = ["LatencyTable", "latency_table", "patches", "read_latency", "recorded
 
 CHOICES = (2, 4, 8)
 """Bits for which a kernel exists beside inputs of 8 bits; 32 may be asked for too."""
-RECORDED = Path(__file__).with_name("latency_tables")
+PLACE = Path(__file__).with_name("latency_tables")
 """Tables that ship with the course."""
 
 
@@ -224,9 +224,9 @@ def recorded_latency(network: str, batch: int) -> LatencyTable:
 
     Survey-map row: W1.
     """
-    path = RECORDED / f"{network}_{batch}.json"
+    path = PLACE / f"{network}_{batch}.json"
     if not path.exists():
-        there = ", ".join(sorted(p.stem for p in RECORDED.glob("*.json")))
+        there = ", ".join(sorted(p.stem for p in PLACE.glob("*.json")))
         raise ValueError(f"network and batch must be one of {there}, got {network}_{batch}")
     return read_latency(path)
 

@@ -21,9 +21,9 @@ from qlab.hardware.cost import LayerCost
 from qlab.hardware.cost_models import Job
 from qlab.hardware.roofline import Roofline
 
-__all__ = ["RECORDING", "Recording", "Timed", "TimedNetwork", "recorded_times"]
+__all__ = ["PLACE", "Recording", "Timed", "TimedNetwork", "recorded_times"]
 
-RECORDING = Path(__file__).with_name("layer_times.json")
+PLACE = Path(__file__).with_name("layer_times.json")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Recording:
     equal_macs: Mapping[str, tuple[Timed, ...]]
 
 
-def recorded_times(path: Path = RECORDING) -> Recording:
+def recorded_times(path: Path = PLACE) -> Recording:
     """Return the recording that ships with the course; its `machine` says where it was made.
 
     Parameters

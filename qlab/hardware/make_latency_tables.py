@@ -1,4 +1,4 @@
-"""Measure the tables of latency that ship with the course: ``python -m qlab.hardware.make_latency_tables`` (2 minutes).
+"""Make the tables of latency again: ``python -m qlab.hardware.make_latency_tables`` (about 2 minutes).
 
 The ConvNet, and the last six layers of AlexNet (the single-column form of Krizhevsky 2014) with constant weights: times
 do not depend on the numbers. Batch 1 and 64, one thread. A table of another machine is replaced; one of this machine is
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from qlab.hardware.latency import RECORDED, latency_table
+from qlab.hardware.latency import PLACE, latency_table
 from qlab.zoo import load
 
 BITS = (2, 4, 8, 32)
@@ -44,7 +44,7 @@ def alexnet_tail() -> nn.Sequential:
     return layers.eval()
 
 
-def main(folder: Path = RECORDED) -> None:
+def main(folder: Path = PLACE) -> None:
     """Measure what is missing."""
     torch.set_num_threads(1)
     folder.mkdir(exist_ok=True)

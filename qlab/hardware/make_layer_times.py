@@ -1,4 +1,4 @@
-"""Record the times that ship with the course: ``python -m qlab.hardware.make_layer_times`` (a minute and a half).
+"""Make the times of layers again: ``python -m qlab.hardware.make_layer_times`` (about 2 minutes).
 
 Networks: the four of the zoo in several widths, at batch 1 and 64, and EfficientNet-Lite0 at batch 1, all with random
 weights and BatchNorm folded: times do not depend on the numbers. Layers of equal MACs: the experiments behind the
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from qlab.hardware.cost import layer_costs
-from qlab.hardware.layer_times import RECORDING
+from qlab.hardware.layer_times import PLACE
 from qlab.hardware.record import commit
 from qlab.hardware.roofline import Roofline, measure_bandwidth, measure_peak
 from qlab.hardware.timing import compare, machine
@@ -217,9 +217,9 @@ def main() -> None:
             | {key: getattr(layer_costs(models[name], shape)[0], key) for key in COUNTED}
             for name, layer, shape in members
         ]
-    temporary = RECORDING.with_name(RECORDING.name + ".tmp")
+    temporary = PLACE.with_name(PLACE.name + ".tmp")
     temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, RECORDING)
+    os.replace(temporary, PLACE)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from torch import nn
 from qlab.hardware import Roofline, layer_costs, network_energy
 from qlab.hardware.cost import LayerCost
 from qlab.hardware.cost_models import COUNTS, Job, fitted, predict, record_roof, roof
-from qlab.hardware.layer_times import RECORDING, recorded_times
+from qlab.hardware.layer_times import PLACE, recorded_times
 from qlab.hardware.make_layer_times import BATCHES, WIDTHS, convolution_peak, equal_macs, kind, time_network
 from qlab.hardware.scores import error_factor, fitted_scale, kendall, ranks, score, spearman
 from qlab.network import quantizable_layers
@@ -177,7 +177,7 @@ def test_layers_of_equal_macs_have_equal_macs():
 
 
 def test_what_is_no_recording_is_refused(tmp_path):
-    content = json.loads(RECORDING.read_text(encoding="utf-8"))
+    content = json.loads(PLACE.read_text(encoding="utf-8"))
     del content["networks"][0]["layers"][0]["macs"]
     (tmp_path / "wrong.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(ValueError, match=r"wrong.json is no recording of layers and networks: KeyError\('macs'\)"):

@@ -46,7 +46,7 @@ SWEEP = tuple((4096, 4096, 1 << k) for k in range(9))
 """From one activation to 256: where low precision stops paying, because arithmetic is the limit and not memory."""
 COLD = 1 << 27
 """Bytes that no cache holds."""
-RECORDED = Path(__file__).with_name("speeds.csv")
+PLACE = Path(__file__).with_name("speeds.csv")
 
 
 class Speed(NamedTuple):
@@ -88,7 +88,7 @@ def recorded_speeds() -> tuple[Speed, ...]:
 
     Survey-map row: C6.
     """
-    return read_as(RECORDED, Speed)
+    return read_as(PLACE, Speed)
 
 
 def measure(rows: int, columns: int, batch: int, turns: int = 15, threads: int = 1, plain: bool = True) -> list[Speed]:
