@@ -375,7 +375,7 @@ def shared_scales(
     figure.colorbar(image, ax=left, label="step S, of the layer's")
     left.set(xlabel="weight within its channel", ylabel="output channel")
     left.set_title(
-        f"{shown}: {len(scale)} scale{'s' if len(scale) > 1 else ''}, one for {w.numel() // len(scale):,} weights"
+        f"{shown}: {len(scale):,} scale{'s' if len(scale) > 1 else ''}, one for {w.numel() // len(scale):,} weights"
     )
     left.grid(False)
     for (name, curve), line in zip((beside or {}).items(), LINES[1:], strict=False):
@@ -386,7 +386,7 @@ def shared_scales(
     right.set_title(f"{bits[i]:.2f} bits, {snr[i]:.1f} dB")
     right.legend(fontsize=9, loc="lower right")
     words = (
-        f"{shown}: {len(scale)} scale{'s' if len(scale) > 1 else ''} for {w.numel():,} weights, "
+        f"{shown}: {len(scale):,} scale{'s' if len(scale) > 1 else ''} for {w.numel():,} weights, "
         f"{bits[i]:.2f} bits per weight with the scales, {snr[i]:.1f} dB. The largest step is "
         f"{float(scale.max() / scale.min()):.1f} times the smallest."
     )
