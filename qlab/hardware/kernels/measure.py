@@ -234,9 +234,9 @@ def main() -> None:
             )
             lines.append({field: str(value) for field, value in s._asdict().items()} | origin())
     if given.write:
-        here = {(line["machine"], line["threads"], line["rows"], line["batch"]) for line in lines}
-        others = (old for old in read_lines(given.write))
-        kept = [old for old in others if (old["machine"], old["threads"], old["rows"], old["batch"]) not in here]
+        fields = ("machine", "threads", "rows", "columns", "batch", "kernel")
+        here = {tuple(line[f] for f in fields) for line in lines}
+        kept = [old for old in read_lines(given.write) if tuple(old[f] for f in fields) not in here]
         write_lines(given.write, list(lines[0]), kept + lines)
 
 
