@@ -1,11 +1,15 @@
 """Products on packed weights against integers of unlimited size."""
 
+import zlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qlab.hardware import kernels
 from qlab.hardware.kernels import available, pack_matrix, product
 from qlab.hardware.kernels.weights import longest
 
@@ -106,6 +110,15 @@ def test_weights_begin_and_end_with_a_cache_line(bits):
     assert packed.data.ctypes.data % 64 == 0
     assert packed.data.shape[0] % 4 == 0
     assert packed.data.shape[1] % 64 == 0
+
+
+@pytest.mark.row("C6")
+@pytest.mark.parametrize("name", ["avx2", "avx512"])
+def test_a_change_of_the_tiles_reaches_the_compiled_kernels(name):
+    """Numba compiles anew when the kernels' own file has changed, and does not see the file that they call."""
+    folder = Path(kernels.__file__).parent
+    found = f"TILES_SUM = 0x{zlib.crc32((folder / 'tiles.py').read_bytes()):08X}\n"
+    assert found in (folder / f"{name}.py").read_text(encoding="utf-8"), f"write {found.strip()} into {name}.py"
 
 
 @pytest.mark.row("C6")

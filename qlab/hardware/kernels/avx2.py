@@ -71,6 +71,9 @@ class _Fields(Kernel):
         return build.add(total, call(build, "llvm.x86.avx2.pmadd.wd", total.type, sums, ones))
 
 
+TILES_SUM = 0xD62D7304
+"""Checksum of `tiles.py`. Numba's cache looks at this file only: a change there must change this file, or old machine
+code would run on. A test holds both together."""
 _jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 TILES = (2, 4, 1), (1, 2, 2), (1, 1, 4)
 """Tiles (rows, inputs, sums): sixteen registers hold eight sums and what is added to them."""

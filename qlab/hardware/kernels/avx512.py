@@ -49,6 +49,9 @@ class _Fields(Kernel):
         return total
 
 
+TILES_SUM = 0xD62D7304
+"""Checksum of `tiles.py`. Numba's cache looks at this file only: a change there must change this file, or old machine
+code would run on. A test holds both together."""
 _jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 WIDE, SQUARE = ((2, 8, 1), (1, 4, 1), (1, 1, 2)), ((4, 4, 1), (1, 2, 2), (1, 1, 2))
 """Tiles (rows, inputs, sums): thirty-two registers hold sixteen sums and what is added to them."""
