@@ -83,12 +83,14 @@ class Speed(NamedTuple):
     reading: float
 
 
-def recorded_speeds() -> tuple[Speed, ...]:
-    """Return what was measured on the course's machine, which `qlab/hardware/kernels/speeds.csv` names.
+def recorded_speeds() -> dict[str, tuple[Speed, ...]]:
+    """Return what was measured for the course, machine by machine.
 
     Survey-map row: C6.
     """
-    return read_as(PLACE, Speed)
+    machines = [line["machine"] for line in read_lines(PLACE)]
+    speeds = list(zip(machines, read_as(PLACE, Speed), strict=True))
+    return {name: tuple(s for where, s in speeds if where == name) for name in dict.fromkeys(machines)}
 
 
 def measure(rows: int, columns: int, batch: int, turns: int = 15, threads: int = 1, plain: bool = True) -> list[Speed]:

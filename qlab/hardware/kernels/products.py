@@ -17,8 +17,10 @@ Sources: Gholami et al. 2021, section V; Rastegari et al. 2016 (*XNOR-Net*), sec
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from importlib import import_module
 from itertools import pairwise
 
 import llvmlite.binding as llvm
@@ -33,6 +35,7 @@ __all__ = ["BACKENDS", "available", "product"]
 
 BACKENDS = ("numpy", "numba", "avx2", "avx512")
 """From the plainest to the fastest."""
+FILES = {"numba": "portable", "avx2": "avx2", "avx512": "avx512"}
 
 
 @cache
@@ -106,12 +109,9 @@ def _plain(weight: PackedMatrix, x: Tensor) -> Tensor:
 
 def _compiled(weight: PackedMatrix, x: Tensor, backend: str, threads: int | None) -> Tensor:
     """Σ_k u·x by a compiled loop, then the correction of `qlab.hardware.kernels.weights`."""
-    if backend == "avx512":  # the instructions exist: only now may they be compiled
-        from qlab.hardware.kernels import avx512 as chosen
-    elif backend == "avx2":
-        from qlab.hardware.kernels import avx2 as chosen  # type: ignore[no-redef]
-    else:
-        from qlab.hardware.kernels import portable as chosen  # type: ignore[no-redef]
+    chosen = import_module(
+        f"qlab.hardware.kernels.{FILES[backend]}"
+    )  # only now: the machine has the instructions that this compiles
     laid = arrange(x, weight, chosen.REGISTER or weight.data.shape[1], chosen.ACTIVATIONS.get(weight.bits, np.int8))
     out = np.empty((len(x), len(weight.data)), np.int32)
     kernel = chosen.KERNELS[weight.bits]
@@ -120,7 +120,7 @@ def _compiled(weight: PackedMatrix, x: Tensor, backend: str, threads: int | None
     if workers == 1:
         kernel(weight.data, laid, out, 0, ends[-1])
     else:
-        list(_pool(workers).map(lambda part: kernel(weight.data, laid, out, *part), pairwise(ends)))
+        list(_pool(workers, os.getpid()).map(lambda part: kernel(weight.data, laid, out, *part), pairwise(ends)))
     if weight.bits == 1:
         np.subtract(weight.shape[1], 2 * out, out=out)
     else:
@@ -129,6 +129,9 @@ def _compiled(weight: PackedMatrix, x: Tensor, backend: str, threads: int | None
 
 
 @cache
-def _pool(workers: int) -> ThreadPoolExecutor:
-    """Return threads that stay: to start them anew for each product would take longer than a small product."""
+def _pool(workers: int, process: int) -> ThreadPoolExecutor:
+    """Return threads that stay: to start them anew for each product would take longer than a small product.
+
+    They belong to one process; one that was forked from it needs its own.
+    """
     return ThreadPoolExecutor(workers, thread_name_prefix="qlab-product")
