@@ -162,6 +162,10 @@ def test_a_small_measurement_names_every_kernel_and_its_limit():
     assert found["fp32"].ratio == 1
     assert {s.limit for s in found.values()} == {1, 4, 8, 16, 32}
     assert all(s.low <= s.ratio <= s.high and s.reading > 0 for s in found.values())
+    times = {s: found["fp32"].milliseconds / s.milliseconds for s in found.values()}
+    clear = [s for s in found.values() if max(times[s], 1 / times[s]) > 3]  # so small a product is slower when packed
+    assert clear
+    assert all((s.ratio > 1) == (times[s] > 1) for s in clear)
 
 
 @pytest.mark.row("C6")
